@@ -101,7 +101,7 @@ class NullReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MarketRequest:
-    """One market as the operator asked for it: `BTC-USD`, `SPX` or `BTC-USD=bitcoin` (pinned id)."""
+    """One market as the operator asked for it: `BTC-USD`, `SPX` or, id pinned, `BTC-USD=bitcoin`."""
 
     symbol: str
     pinned_id: str | None = None
@@ -266,7 +266,7 @@ class RejectedRow:
 
 @dataclass(frozen=True, slots=True)
 class MarketProblem:
-    """One market that could not be served, with the class of the error and a sentence for people."""
+    """One market that could not be served: the class of the error and a sentence for people."""
 
     symbol: str
     error_class: str

@@ -22,7 +22,6 @@ from app.domain import (
 from app.errors import PermanentProviderError, SettingsError
 from app.settings import ProviderSettings
 
-
 Row = TypeVar("Row")
 ProviderType = TypeVar("ProviderType", bound="Provider")
 
@@ -47,7 +46,7 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[Row]):
-    """Rows in the provider's order, rows it could not even build, and markets it could not serve."""
+    """Rows in the provider's order, rows it could not build, and markets it could not serve."""
 
     rows: Sequence[Row] = ()
     rejected: Sequence[RejectedRow] = ()
@@ -120,7 +119,7 @@ class Provider(ABC):
         start: datetime,
         end: datetime,
     ) -> Batch[Candle]:
-        """Candles that opened in `[start, end)`, in order; open ones are marked `is_final=False`."""
+        """Candles that opened in `[start, end)`, in order; an open one has `is_final=False`."""
 
     def fetch_ranked(self, limit: int, quote: str) -> RankedMarkets:
         """The `limit` largest markets quoted in `quote`, with their snapshots."""
@@ -141,10 +140,10 @@ class Provider(ABC):
         return None
 
     def search(self, text: str) -> Sequence[Listing]:
-        """Listings whose id, symbol or name matches `text`; empty where searching is not offered."""
+        """Listings whose id, symbol or name matches `text`; empty where search is not offered."""
         return ()
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - optional, most hold nothing
         """Give back what the provider holds (connections)."""
 
 
