@@ -44,6 +44,15 @@ class Window(StrEnum):
         return {"1h": HOUR, "24h": DAY, "7d": WEEK, "30d": 30 * DAY}[self.value]
 
 
+class TickStatus(StrEnum):
+    """What became of a due moment of a schedule."""
+
+    CLAIMED = "claimed"
+    RAN = "ran"
+    SKIPPED = "skipped"
+    MISSED = "missed"
+
+
 class AssetType(StrEnum):
     """What kind of thing a market prices; decides the length of its year."""
 

@@ -1,0 +1,50 @@
+"""What we follow: markets by our symbol, and their listings at providers."""
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, Identity, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database.base import Base, MarketId, StoredAt, one_of
+from app.domain import AssetType
+
+
+class Market(Base):
+    """A market under our own symbol; a renamed one keeps its former symbols as aliases."""
+
+    __tablename__ = "market"
+    __table_args__ = (
+        UniqueConstraint("symbol"),
+        CheckConstraint("symbol <> '' AND symbol = upper(symbol)", name="symbol_upper"),
+        one_of("asset_type", AssetType),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    symbol: Mapped[str]
+    name: Mapped[str] = mapped_column(server_default="")
+    asset_type: Mapped[str]
+    quote: Mapped[str]
+    former_symbols: Mapped[list[str]] = mapped_column(server_default="{}")
+    created_at: Mapped[StoredAt]
+
+
+class Listing(Base):
+    """A market's id at one provider; the choice is made once and stays."""
+
+    __tablename__ = "listing"
+    __table_args__ = (
+        UniqueConstraint("provider", "provider_id", "quote"),
+        UniqueConstraint("market_id", "provider"),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    market_id: Mapped[MarketId]
+    provider: Mapped[str]
+    provider_id: Mapped[str]
+    quote: Mapped[str]
+    provider_symbol: Mapped[str] = mapped_column(server_default="")
+    name: Mapped[str] = mapped_column(server_default="")
+    rank: Mapped[int | None]
+    chosen_by: Mapped[str]
+    created_at: Mapped[StoredAt]
+    seen_at: Mapped[datetime]
