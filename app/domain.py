@@ -110,7 +110,7 @@ class NullReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MarketRequest:
-    """One market as the operator asked for it: `BTC-USD`, `SPX` or, id pinned, `BTC-USD=bitcoin`."""
+    """One market as the operator asked for it: `BTC-USD`, `SPX` or, pinned, `BTC-USD=bitcoin`."""
 
     symbol: str
     pinned_id: str | None = None

@@ -2,101 +2,83 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from pydantic import model_validator
 
 from app.cron import CronSchedule
-from app.market_list import MarketSelection, parse_markets, parse_pairs
-
-SYNTAX = "allowed"
-Severity = Literal["info", "warning", "critical"]
-
-
-def variable(default: Any, about: str, allowed: str, **limits: Any) -> Any:
-    """A settings field: what it is for and, in words for an error, which values it takes."""
-    return Field(default, description=about, json_schema_extra={SYNTAX: allowed}, **limits)
-
-
-def _http_url(value: SecretStr | None) -> SecretStr | None:
-    """Accept an absolute http(s) address only."""
-    if value is None:
-        return None
-    parts = urlsplit(value.get_secret_value().strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("not an http(s) address")
-    return SecretStr(value.get_secret_value().strip())
-
-
-def _stripped(value: SecretStr | None) -> SecretStr | None:
-    """Drop the newline that a secret read from a file tends to carry."""
-    if value is None:
-        return None
-    return SecretStr(value.get_secret_value().strip()) if value.get_secret_value().strip() else None
-
-
-Secret = Annotated[SecretStr | None, AfterValidator(_stripped)]
-_COMMON = SettingsConfigDict(
-    frozen=True,
-    extra="ignore",
-    env_file=".env",
-    env_file_encoding="utf-8",
-    env_ignore_empty=True,
-    hide_input_in_errors=True,
-    validate_default=True,
+from app.settings_fields import (
+    Conflict,
+    Derived,
+    Secret,
+    SettingsConflict,
+    SettingsGroup,
+    variable,
+)
+from app.settings_values import (
+    BearerToken,
+    CronExpression,
+    DatabaseUrl,
+    Host,
+    HostNames,
+    HttpUrl,
+    Lowered,
+    Markets,
+    Pairs,
+    RedisUrl,
+    TimeZone,
+    at_least,
 )
 
+__all__ = ["Derived", "ProviderSettings", "Secret", "Settings", "is_loopback", "variable"]
 
-class ProviderSettings(BaseSettings):
+
+class ProviderSettings(SettingsGroup):
     """The base of a provider's own settings; a subclass sets `env_prefix` to its name and `_`."""
 
-    model_config = _COMMON
 
-
-class Settings(BaseSettings):
+class Settings(SettingsGroup):
     """The settings of the application; one field is one environment variable in upper case."""
 
-    model_config = _COMMON
-
     # Where data lives
-    database_url: Secret = variable(
+    database_url: DatabaseUrl = variable(
         None,
         "PostgreSQL 14 or newer. Unset: Tapedeck runs an embedded one under `INSTANCE_PATH`.",
-        "postgresql://user:password@host:5432/name",
+        "postgresql://user:password@host:5432/name, an @ in the password written as %40",
+        shows="address",
     )
-    redis_url: Secret = variable(
+    redis_url: RedisUrl = variable(
         None,
         "Redis or Valkey for the cache. Unset: the cache lives in the memory of each process.",
         "redis://host:6379/0, rediss://… or unix://…",
+        shows="address",
     )
     instance_path: Path = variable(
         Path("instance"), "Folder of the embedded database and the generated key.", "a folder"
     )
 
     # What is collected, and when
-    ingestion_provider: str = variable("mock", "Where data comes from.", "a provider's name")
-    ingestion_markets: Annotated[MarketSelection, NoDecode] = variable(
+    ingestion_provider: Annotated[str, Lowered] = variable(
+        "mock", "Where data comes from.", "a provider's name"
+    )
+    ingestion_markets: Markets = variable(
         "BTC-USD,ETH-USD,SPX",
         "Markets to follow; `=` pins a provider's id.",
         "symbols joined by commas, such as BTC-USD,ETH-USD=ethereum,SPX, and at most one top:N "
         "(N from 1 to 10000)",
     )
-    ingestion_comparisons: Annotated[tuple[tuple[str, str], ...] | None, NoDecode] = variable(
+    ingestion_comparisons: Pairs = variable(
         None,
         "Pairs to compare. Unset: every market against the first.",
         "pairs of two different symbols joined by commas, such as ETH-USD/BTC-USD,SPX/BTC-USD",
     )
-    ingestion_cron_expression: str = variable(
+    ingestion_cron_expression: CronExpression = variable(
         "*/15 * * * *",
         "When the scheduler runs.",
         "five cron fields (minute hour day-of-month month weekday; 0 and 7 are Sunday) or a macro "
         "such as @hourly, for a date that exists",
     )
-    ingestion_cron_timezone: str = variable(
+    ingestion_cron_timezone: TimeZone = variable(
         "UTC", "Time zone of the cron expression.", "a zone name such as UTC or Europe/Berlin"
     )
     ingestion_lookback_days: int = variable(
@@ -136,13 +118,13 @@ class Settings(BaseSettings):
     cache_ttl_seconds: int = variable(
         300, "How long an answer may be served from the cache.", "1 to 86400", ge=1, le=86_400
     )
-    alert_webhook_url: Annotated[Secret, AfterValidator(_http_url)] = variable(
-        None, "Where alerts are sent. Unset: none are.", "an http(s) address"
+    alert_webhook_url: HttpUrl = variable(
+        None, "Where alerts are sent. Unset: none are.", "an http(s) address", shows="host"
     )
-    alert_min_severity: Severity = variable(
+    alert_min_severity: Annotated[Literal["info", "warning", "critical"], Lowered] = variable(
         "warning", "The least severity that is sent.", "info, warning or critical"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = variable(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Lowered] = variable(
         "info", "The least level that is logged.", "debug, info, warning or error"
     )
     slow_query_ms: int = variable(
@@ -150,26 +132,28 @@ class Settings(BaseSettings):
     )
 
     # Doors
-    host: str = variable(
+    host: Host = variable(
         "127.0.0.1",
         "Address to serve at; other than loopback needs SECRET_KEY and OPERATOR_TOKEN.",
         "an IP address of this machine, or localhost",
     )
     port: int = variable(8000, "Port to serve at.", "1 to 65535", ge=1, le=65_535)
-    secret_key: Secret = variable(
+    secret_key: Annotated[Secret, at_least(16)] = variable(
         None,
         "Signs sessions. Unset: one is made and kept under `INSTANCE_PATH`.",
         "at least 16 characters, the more random the better",
     )
-    operator_token: Secret = variable(
+    operator_token: Annotated[BearerToken, at_least(8)] = variable(
         None,
         "Opens pages (asked for once) and the API (as bearer token). Unset: both are open.",
-        "at least 8 characters",
+        "at least 8 visible ASCII characters",
     )
-    cron_secret: Secret = variable(
-        None, "Bearer token of `/api/cron`, and of nothing else. Unset: that door is shut.", "text"
+    cron_secret: BearerToken = variable(
+        None,
+        "Bearer token of `/api/cron`, and of nothing else. Unset: that door is shut.",
+        "visible ASCII characters, best 32 or more random ones",
     )
-    trusted_hosts: Annotated[tuple[str, ...], NoDecode] = variable(
+    trusted_hosts: HostNames = variable(
         "",
         "Host names that requests may name. Unset: on loopback the local names, else any.",
         "host names joined by commas",
@@ -197,96 +181,46 @@ class Settings(BaseSettings):
         30, "How long an open transaction may stay idle.", "1 to 3600", ge=1, le=3600
     )
 
-    @field_validator("log_level", "alert_min_severity", mode="before")
-    @classmethod
-    def _lower(cls, value: object) -> object:
-        return value.strip().lower() if isinstance(value, str) else value
-
-    @field_validator("ingestion_markets", mode="before")
-    @classmethod
-    def _parse_markets(cls, value: object) -> object:
-        return parse_markets(value) if isinstance(value, str) else value
-
-    @field_validator("ingestion_comparisons", mode="before")
-    @classmethod
-    def _parse_pairs(cls, value: object) -> object:
-        return parse_pairs(value) if isinstance(value, str) else value
-
-    @field_validator("trusted_hosts", mode="before")
-    @classmethod
-    def _parse_hosts(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return tuple(host.strip().lower() for host in value.split(",") if host.strip())
-
-    @field_validator("database_url")
-    @classmethod
-    def _check_database_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None:
-            return None
-        try:
-            url = make_url(value.get_secret_value())
-        except (ArgumentError, ValueError):
-            raise ValueError("not a database address") from None
-        if url.drivername not in ("postgres", "postgresql", "postgresql+psycopg2"):
-            raise ValueError(f"{url.drivername} is not PostgreSQL")
-        url = url.set(drivername="postgresql+psycopg2")
-        return SecretStr(url.render_as_string(hide_password=False))
-
-    @field_validator("redis_url")
-    @classmethod
-    def _check_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and urlsplit(value.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
-            raise ValueError("not a Redis address")
-        return value
-
-    @field_validator("ingestion_cron_timezone")
-    @classmethod
-    def _check_zone(cls, value: str) -> str:
-        try:
-            CronSchedule("@hourly", timezone=value)
-        except (KeyError, ValueError, OSError):
-            raise ValueError("not a known time zone") from None
-        return value
-
-    @field_validator("ingestion_cron_expression")
-    @classmethod
-    def _check_cron(cls, value: str) -> str:
-        CronSchedule(value)
-        return value
-
-    @field_validator("secret_key")
-    @classmethod
-    def _check_secret_key(cls, value: SecretStr | None) -> SecretStr | None:
-        return _at_least(value, 16)
-
-    @field_validator("operator_token")
-    @classmethod
-    def _check_operator_token(cls, value: SecretStr | None) -> SecretStr | None:
-        return _at_least(value, 8)
-
-    @field_validator("host")
-    @classmethod
-    def _check_host(cls, value: str) -> str:
-        if value != "localhost":
-            ipaddress.ip_address(value.strip("[]"))
-        return value.strip("[]")
-
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        if self.run_heartbeat_seconds * 3 > self.run_lease_seconds:
-            raise ValueError(
-                f"RUN_LEASE_SECONDS is {self.run_lease_seconds}, but must be at least three times "
-                f"RUN_HEARTBEAT_SECONDS ({self.run_heartbeat_seconds:g})."
-            )
-        missing = self.missing_for(self.host)
-        if missing:
-            raise ValueError(
-                f"HOST is {self.host}, which others can reach, so SECRET_KEY and OPERATOR_TOKEN "
-                f"must both be set; {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} "
-                "not."
-            )
+        checks = (self._check_lease(), self._check_doors(), self._check_pairs())
+        conflicts = [conflict for conflict in checks if conflict]
+        if conflicts:
+            raise SettingsConflict(conflicts)
         return self
+
+    def _check_lease(self) -> Conflict | None:
+        if self.run_heartbeat_seconds * 3 <= self.run_lease_seconds:
+            return None
+        return Conflict(
+            ("RUN_LEASE_SECONDS", "RUN_HEARTBEAT_SECONDS"),
+            f"RUN_LEASE_SECONDS is {self.run_lease_seconds}, but must be at least three times "
+            f"RUN_HEARTBEAT_SECONDS ({self.run_heartbeat_seconds:g}).",
+        )
+
+    def _check_doors(self) -> Conflict | None:
+        missing = self.missing_for(self.host)
+        if not missing:
+            return None
+        # With one of them given but wrong, that problem is told already.
+        concerned = missing if len(missing) == 1 else []
+        return Conflict(
+            ("HOST", *concerned),
+            f"HOST is {self.host}, which others can reach, so SECRET_KEY and OPERATOR_TOKEN must "
+            "both be set.",
+        )
+
+    def _check_pairs(self) -> Conflict | None:
+        followed = {request.symbol for request in self.ingestion_markets.requests}
+        compared = [symbol for pair in self.ingestion_comparisons or () for symbol in pair]
+        unknown = sorted(set(compared) - followed)
+        if self.ingestion_markets.top or not unknown:
+            return None
+        return Conflict(
+            ("INGESTION_COMPARISONS", "INGESTION_MARKETS"),
+            f"INGESTION_COMPARISONS names {', '.join(unknown[:10])}, but without top:N every "
+            "compared market must be in INGESTION_MARKETS.",
+        )
 
     def missing_for(self, host: str) -> list[str]:
         """The variables without which Tapedeck must not serve at `host`; none for loopback."""
@@ -310,9 +244,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
-
-
-def _at_least(value: SecretStr | None, length: int) -> SecretStr | None:
-    if value is not None and len(value.get_secret_value()) < length:
-        raise ValueError(f"shorter than {length} characters")
-    return value

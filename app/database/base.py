@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -17,7 +17,7 @@ from sqlalchemy import (
     func,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.orm import DeclarativeBase, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Session, mapped_column, registry, scoped_session
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -31,20 +31,23 @@ NAMING = {
 class Base(DeclarativeBase):
     """What every model is; handed to `SQLAlchemy(model_class=Base)`."""
 
-    metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        datetime: DateTime(timezone=True),
-        Decimal: Numeric,
-        str: Text,
-        UUID: Uuid,
-        list[str]: ARRAY(Text),
-        dict[str, Any]: JSONB,
-        list[dict[str, Any]]: JSONB,
-    }
+    # The map stands in the registry: Flask-SQLAlchemy copies the class, and SQLAlchemy refuses a
+    # copy that has both a registry and a map of its own.
+    registry = registry(
+        metadata=MetaData(naming_convention=NAMING),
+        type_annotation_map={
+            datetime: DateTime(timezone=True),
+            Decimal: Numeric,
+            str: Text,
+            UUID: Uuid,
+            list[str]: ARRAY(Text),
+            dict[str, Any]: JSONB,
+            list[dict[str, Any]]: JSONB,
+        },
+    )
 
 
 MarketId = Annotated[int, mapped_column(ForeignKey("market.id", ondelete="CASCADE"))]
-RunId = Annotated[UUID | None, mapped_column(ForeignKey("ingestion_run.id", ondelete="SET NULL"))]
 SerialId = Annotated[int, mapped_column(BigInteger, primary_key=True)]
 StoredAt = Annotated[datetime, mapped_column(server_default=func.clock_timestamp())]
 
@@ -74,3 +77,7 @@ def one_of(column: str, values: type) -> CheckConstraint:
     """The column holds a value of that enumeration."""
     listed = ", ".join(f"'{member.value}'" for member in values)  # type: ignore[attr-defined]
     return CheckConstraint(f'"{column}" IN ({listed})', name=f"{column}_known")
+
+
+AnySession = Session | scoped_session[Any]
+"""What services read through: a session, or the one that belongs to the current request."""

@@ -48,3 +48,4 @@ class Listing(Base):
     chosen_by: Mapped[str]
     created_at: Mapped[StoredAt]
     seen_at: Mapped[datetime]
+    history_from: Mapped[datetime | None]

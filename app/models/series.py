@@ -1,16 +1,20 @@
-"""What is recorded over time: snapshots, candles, comparisons and ROI statistics."""
+"""What is recorded over time: snapshots, candles, comparisons and ROI statistics.
+
+`run_id` names the run that wrote a row last. It is deliberately no foreign key: a check per row
+would double the cost of a bulk load, and runs are pruned long before the data they brought.
+"""
 
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, PrimaryKeyConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, PrimaryKeyConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database.base import (
     Base,
     MarketId,
-    RunId,
     StoredAt,
     finite,
     not_negative,
@@ -26,8 +30,6 @@ class MarketSnapshot(Base):
     __tablename__ = "market_snapshot"
     __table_args__ = (
         PrimaryKeyConstraint("market_id", "provider", "observed_at"),
-        Index(None, "market_id", "observed_at"),
-        Index(None, "run_id"),
         positive("price"),
         not_negative("volume"),
         not_negative("market_cap"),
@@ -48,7 +50,7 @@ class MarketSnapshot(Base):
     roi_30d_pct: Mapped[Decimal | None]
     derived: Mapped[list[str]] = mapped_column(server_default="{}")
     flags: Mapped[list[str]] = mapped_column(server_default="{}")
-    run_id: Mapped[RunId]
+    run_id: Mapped[UUID]
     stored_at: Mapped[StoredAt]
 
 
@@ -58,7 +60,12 @@ class MarketAggregate(Base):
     __tablename__ = "market_aggregate"
     __table_args__ = (
         PrimaryKeyConstraint("market_id", "provider", "granularity", "opened_at"),
-        Index(None, "run_id"),
+        Index(
+            "ix_market_aggregate_open",
+            "provider",
+            "opened_at",
+            postgresql_where=text("NOT is_final"),
+        ),
         one_of("granularity", Granularity),
         one_of("basis", CandleBasis),
         positive("open"),
@@ -87,11 +94,11 @@ class MarketAggregate(Base):
     volatility: Mapped[Decimal | None]
     change_pct: Mapped[Decimal | None]
     sample_count: Mapped[int]
-    first_observed_at: Mapped[datetime]
-    last_observed_at: Mapped[datetime]
+    first_observed_at: Mapped[datetime | None]
+    last_observed_at: Mapped[datetime | None]
     is_final: Mapped[bool]
     basis: Mapped[str]
-    run_id: Mapped[RunId]
+    run_id: Mapped[UUID]
     stored_at: Mapped[StoredAt]
 
 
@@ -102,7 +109,6 @@ class MarketComparison(Base):
     __table_args__ = (
         PrimaryKeyConstraint("market_id", "against_market_id", "provider", "observed_at"),
         Index(None, "against_market_id"),
-        Index(None, "run_id"),
         CheckConstraint("market_id <> against_market_id", name="different_markets"),
         not_negative("price_ratio"),
         not_negative("volume_ratio"),
@@ -124,7 +130,7 @@ class MarketComparison(Base):
     beta_30d: Mapped[Decimal | None]
     sample_count: Mapped[int] = mapped_column(server_default="0")
     null_reasons: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
-    run_id: Mapped[RunId]
+    run_id: Mapped[UUID]
     stored_at: Mapped[StoredAt]
 
 
@@ -134,7 +140,6 @@ class MarketRoiStatistic(Base):
     __tablename__ = "market_roi_statistic"
     __table_args__ = (
         PrimaryKeyConstraint("market_id", "provider", "window", "last_at"),
-        Index(None, "run_id"),
         one_of("window", Window),
         one_of("grid", Granularity),
         finite("roi_pct", "sharpe", "sortino", "calmar", "sharpe_annualised"),
@@ -167,5 +172,5 @@ class MarketRoiStatistic(Base):
     sortino_annualised: Mapped[Decimal | None]
     volatility_annualised: Mapped[Decimal | None]
     null_reasons: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
-    run_id: Mapped[RunId]
+    run_id: Mapped[UUID]
     stored_at: Mapped[StoredAt]

@@ -1,0 +1,290 @@
+"""Redis as the cache sees it: few short calls at a time, every failure named, probes beside."""
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import TypeVar
+
+from redis import ConnectionPool, Redis
+from redis import exceptions as redis_errors
+from redis.backoff import NoBackoff
+from redis.connection import parse_url
+from redis.maint_notifications import MaintNotificationsConfig
+from redis.retry import Retry
+
+from app.cache_breaker import Breaker, Changes, Patience
+from app.cache_codec import UnreadableValue
+from app.errors import SettingsError
+
+Answer = TypeVar("Answer")
+_BATCH = 100
+_PROBE_LIFE_MS = 10_000
+_RECOVERY_ROUNDS = 5
+
+# Not only redis-py's own errors: its parser raises plain ones where the answer is no Redis reply.
+_FAULTS = (
+    redis_errors.RedisError,
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    RuntimeError,
+)
+_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (redis_errors.AuthenticationError, "access refused"),
+    (redis_errors.NoPermissionError, "access refused"),
+    (redis_errors.BusyLoadingError, "still loading"),
+    (redis_errors.TimeoutError, "no answer in time"),
+    (TimeoutError, "no answer in time"),
+    (redis_errors.ReadOnlyError, "read-only"),
+    (redis_errors.OutOfMemoryError, "out of memory"),
+    (redis_errors.ResponseError, "command refused"),
+    (redis_errors.ConnectionError, "connection lost"),
+    (OSError, "connection lost"),
+)
+
+
+class RedisAway(Exception):
+    """Redis was not asked or did not answer; memory has to. Never leaves the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteLimits:
+    """How long and how often Redis is asked; all durations in seconds.
+
+    `connections` bounds the calls in flight, and with them those that a Redis falling silent can
+    hold up. A reader that finds all taken for `read_wait_seconds` makes do with memory; a writer
+    of plain keys waits up to `write_wait_seconds`, as Redis must not be left with an old value.
+    """
+
+    timeout_seconds: float = 0.2
+    connections: int = 3
+    read_wait_seconds: float = 0.02
+    write_wait_seconds: float = 0.04
+    patience: Patience = field(default_factory=Patience)
+
+
+def reason_of(error: Exception) -> str:
+    """A few words for people; nothing of the error's own text, which may hold an address."""
+    for kind, reason in _REASONS:
+        if isinstance(error, kind):
+            return reason
+    return f"unintelligible answer ({type(error).__name__})"
+
+
+def connect(url: str, limits: RemoteLimits) -> "Redis":
+    """A client that fails fast and never tries twice. Raises SettingsError; connects later."""
+    fixed = {
+        "socket_timeout": limits.timeout_seconds,
+        "socket_connect_timeout": limits.timeout_seconds,
+        "retry": Retry(NoBackoff(), 0),
+        "max_connections": limits.connections + 1,
+        # No greeting but AUTH and SELECT: every round trip of it could cost one timeout more.
+        "protocol": 2,
+        "driver_info": None,
+        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+        "decode_responses": False,
+    }
+    try:
+        given = parse_url(url)  # type: ignore[no-untyped-call]
+        return Redis(connection_pool=ConnectionPool(**{**given, **fixed}))
+    except (ValueError, TypeError, redis_errors.RedisError):
+        raise SettingsError(["REDIS_URL is not a usable Redis address."]) from None
+
+
+class Remote:
+    """The Redis or Valkey server behind its breaker.
+
+    All names begin with `prefix`; `on_recovery` runs just before Redis is asked again.
+    """
+
+    def __init__(
+        self, url: str, limits: RemoteLimits, *, prefix: str, on_recovery: Callable[[], None]
+    ) -> None:
+        self.breaker = Breaker(limits.patience, everything=prefix)
+        self._limits = limits
+        self._client = connect(url, limits)
+        self._on_recovery = on_recovery
+        self._slots: SimpleQueue[None] = SimpleQueue()
+        for _ in range(limits.connections):
+            self._slots.put(None)
+
+    def read(self, names: Sequence[str]) -> list[object]:
+        """What Redis holds under `names`, in one round trip; None for nothing.
+
+        Raises RedisAway, and UnreadableValue where a single name holds a list or the like.
+        """
+        if not self._enter():
+            raise RedisAway
+        return self._call(lambda: _read(self._client, names))
+
+    def write(self, blobs: Mapping[str, bytes], *, ttl_seconds: int) -> None:
+        """Set `blobs` to live for `ttl_seconds` (0: no end), as far as Redis is there."""
+        if not self._enter():
+            return
+        try:
+            self._call(lambda: _write(self._client, blobs, ttl_seconds))
+        except RedisAway:
+            return
+
+    def change(
+        self, work: Callable[["Redis"], Answer], change: Changes, keep: Callable[[], None]
+    ) -> Answer | None:
+        """Do `work`, or `keep` in memory what it changes and tell Redis when it is back.
+
+        Returns what `work` returned, None where it was not done.
+        """
+        if self.breaker.keep_while_open(change, keep):
+            self.probe_when_due()
+            return None
+        if not self._take_slot(self._limits.write_wait_seconds):
+            self.breaker.open("too busy", lost=change, keep=keep, wait_seconds=0)
+            return None
+        if self.breaker.keep_while_open(change, keep):
+            self._slots.put(None)
+            return None
+        try:
+            return self._call(lambda: work(self._client), lost=change, keep=keep)
+        except RedisAway:
+            return None
+
+    def probe_when_due(self) -> None:
+        """Look whether Redis is back, in a thread of its own: no caller waits for it."""
+        if not self.breaker.claim_probe():
+            return
+        try:
+            Thread(target=self._probe, name="cache-probe", daemon=True).start()
+        except RuntimeError:
+            self.breaker.probe_failed("no thread to probe with")
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._client.close()
+        self._client.connection_pool.disconnect()
+
+    def _enter(self) -> bool:
+        """Take a slot for a call that memory can stand in for; False where it has to."""
+        if self.breaker.is_open:
+            self.probe_when_due()
+            return False
+        if not self._take_slot(self._limits.read_wait_seconds):
+            return False
+        if self.breaker.is_open:  # it opened while this call waited
+            self._slots.put(None)
+            return False
+        return True
+
+    def _take_slot(self, patience_seconds: float) -> bool:
+        try:
+            self._slots.get(timeout=patience_seconds)
+        except Empty:
+            return False
+        return True
+
+    def _call(
+        self,
+        work: Callable[[], Answer],
+        *,
+        lost: Changes | None = None,
+        keep: Callable[[], None] | None = None,
+    ) -> Answer:
+        """Do `work` in the slot that the caller took, and give the slot back."""
+        started = time.perf_counter()
+        try:
+            answer = work()
+        except _FAULTS as error:
+            self.breaker.open(reason_of(error), lost=lost, keep=keep)
+            raise RedisAway from None
+        finally:
+            self._slots.put(None)
+        self.breaker.answered(time.perf_counter() - started)
+        return answer
+
+    def _probe(self) -> None:
+        lost: Changes | None = None
+        try:
+            # Connecting anew takes its time, and says nothing about how long a call will take.
+            self._client.ping()
+            started = time.perf_counter()
+            _write_and_read_back(self._client)
+            if self.breaker.is_too_slow(time.perf_counter() - started):
+                self.breaker.probe_failed("slow answers")
+                return
+            for _ in range(_RECOVERY_ROUNDS):
+                lost = self.breaker.take_lost()
+                forget(self._client, lost)
+                lost = None
+                if self.breaker.close(self._on_recovery):
+                    return
+            self.breaker.probe_failed("too many changes to catch up with")
+        except _FAULTS as error:
+            self.breaker.probe_failed(reason_of(error), lost=lost)
+
+
+def forget(client: "Redis", changes: Changes) -> int:
+    """Remove what `changes` touches, without KEYS or FLUSHDB; returns how many keys went."""
+    removed = sum(client.unlink(*map(_wire, batch)) for batch in _batches(changes.names))
+    for prefix in changes.prefixes:
+        removed += _sweep(client, prefix)
+    return removed
+
+
+def write_new(client: "Redis", name: str, blob: bytes, ttl_seconds: int) -> bool:
+    """Set `name` only where nothing is there yet; True where it was set."""
+    return bool(client.set(_wire(name), blob, ex=ttl_seconds or None, nx=True))
+
+
+def write(client: "Redis", blobs: Mapping[str, bytes], ttl_seconds: int) -> bool:
+    """Set all of `blobs` in pipelines of a hundred; True."""
+    _write(client, blobs, ttl_seconds)
+    return True
+
+
+def _write(client: "Redis", blobs: Mapping[str, bytes], ttl_seconds: int) -> None:
+    for batch in _batches(blobs):
+        pipeline = client.pipeline(transaction=False)
+        for name in batch:
+            pipeline.set(_wire(name), blobs[name], ex=ttl_seconds or None)
+        pipeline.execute()
+
+
+def _read(client: "Redis", names: Sequence[str]) -> list[object]:
+    if len(names) != 1:
+        return [blob for batch in _batches(names) for blob in client.mget(map(_wire, batch))]
+    try:
+        return [client.get(_wire(names[0]))]
+    except redis_errors.ResponseError as error:
+        if str(error).startswith("WRONGTYPE"):
+            raise UnreadableValue("not a plain string in Redis") from None
+        raise
+
+
+def _sweep(client: "Redis", prefix: str) -> int:
+    escaped = "".join(f"\\{sign}" if sign in "*?[]\\" else sign for sign in prefix)
+    found = client.scan_iter(match=_wire(f"{escaped}*"), count=500)
+    return sum(client.unlink(*batch) for batch in _batches(found))
+
+
+def _write_and_read_back(client: "Redis") -> None:
+    """Raise where Redis can't be written to or does not know what was just written."""
+    token = str(time.perf_counter_ns()).encode()
+    name = b"tapedeck:probe:" + token
+    pipeline = client.pipeline(transaction=False)
+    pipeline.set(name, token, px=_PROBE_LIFE_MS)
+    pipeline.get(name)
+    if pipeline.execute()[1] != token:
+        raise ValueError("the probe read back something else")
+
+
+def _wire(name: str) -> bytes:
+    # A lone surrogate from a request must fail nothing here: it is only part of a name.
+    return name.encode("utf-8", "surrogatepass")
+
+
+def _batches(items: "Collection[Answer] | Iterator[Answer]") -> Iterator[list[Answer]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, _BATCH)):
+        yield batch

@@ -1,0 +1,71 @@
+"""`flask serve`: everything `make run` does after the set-up, in one command."""
+
+import os
+import signal
+import subprocess
+import sys
+from types import FrameType
+
+import click
+from flask import Flask, current_app
+from flask.cli import with_appcontext
+from flask_migrate import upgrade
+from sqlalchemy import text
+
+from app.database.connect import Database
+from app.domain import Trigger
+from app.errors import AppError
+from app.extensions import db
+from app.paths import MIGRATIONS, ROOT
+from app.services.house import House
+from app.services.runs import load_run
+
+
+@click.command("serve")
+@with_appcontext
+def serve_command() -> None:
+    """Migrate, make a first run where there is no data yet, then serve under gunicorn."""
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    house: House = app.extensions["tapedeck"]
+    database: Database = app.extensions["tapedeck_database"]
+    if database.is_embedded:
+        click.echo("Starting the embedded PostgreSQL")
+    upgrade(directory=str(MIGRATIONS))
+    _first_run(house)
+    db.session.remove()
+    db.engine.dispose()
+    house.runner.shutdown(grace_seconds=0)
+    sys.exit(_serve())
+
+
+def _first_run(house: House) -> None:
+    """Collect once into an empty database, so that the first page shows data."""
+    has_runs = db.session.execute(text("SELECT EXISTS (SELECT FROM ingestion_run)")).scalar()
+    if has_runs:
+        return
+    click.echo(f"First run with the provider {house.settings.ingestion_provider}")
+    try:
+        run_id = house.runner.start(trigger=Trigger.CLI, requested_by="first start")
+    except AppError as error:
+        click.echo(f"The first run did not start: {error}", err=True)
+        return
+    house.runner.wait(run_id, timeout_seconds=house.settings.run_deadline_seconds)
+    run = load_run(db.session, run_id).run
+    click.echo(f"First run {run.status}: {run.markets_ingested} markets")
+    if run.error_message:
+        click.echo(run.error_message, err=True)
+
+
+def _serve() -> int:
+    """Run gunicorn until it ends; signals to us are passed on, Ctrl-C reaches it by itself."""
+    command = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py")]
+    server = subprocess.Popen([*command, "wsgi:app"], cwd=os.getcwd())  # noqa: S603
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        server.send_signal(number)
+
+    signal.signal(signal.SIGTERM, pass_on)
+    signal.signal(signal.SIGHUP, pass_on)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    status = server.wait()
+    return 0 if status in (0, -signal.SIGINT, -signal.SIGTERM) else status

@@ -1,0 +1,73 @@
+"""Stored hourly closes on their way into the statistics, a block of markets at a time."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import overload
+
+import numpy as np
+from sqlalchemy import Connection
+
+from app.analytics.closes import CloseSeries
+from app.database.bulk import read_columns
+from app.domain import Granularity
+
+MARKETS_PER_READ = 500
+_CLOSES = """
+    SELECT market_id,
+           (extract(epoch FROM CASE WHEN is_final THEN opened_at + interval '1 hour'
+                                    ELSE last_observed_at END) * 1000000)::bigint,
+           close
+    FROM market_aggregate
+    WHERE provider = %(provider)s AND granularity = 'hourly'
+      AND market_id = ANY(%(market_ids)s)
+      AND opened_at >= %(start)s AND opened_at < %(end)s
+      AND (is_final OR last_observed_at IS NOT NULL)
+    ORDER BY market_id, opened_at
+"""
+
+
+class DecimalTexts(Sequence[Decimal | None]):
+    """Decimals that are made from their texts only when they are read."""
+
+    def __init__(self, texts: Sequence[bytes]) -> None:
+        self._texts = texts
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    @overload
+    def __getitem__(self, index: int) -> Decimal | None: ...
+    @overload
+    def __getitem__(self, index: slice) -> "DecimalTexts": ...
+    def __getitem__(self, index: int | slice) -> "Decimal | DecimalTexts | None":
+        if isinstance(index, slice):
+            return DecimalTexts(self._texts[index])
+        return Decimal(self._texts[index].decode())
+
+
+def load_close_blocks(
+    connection: Connection,
+    *,
+    provider: str,
+    market_ids: Sequence[int],
+    start: datetime,
+    end: datetime,
+) -> Iterator[CloseSeries]:
+    """Closes of the hourly candles that opened in `[start, end)`, some hundred markets at a time.
+
+    A close holds at the end of its candle; that of an open candle at its last observation.
+    """
+    ordered = sorted(market_ids)
+    for first in range(0, len(ordered), MARKETS_PER_READ):
+        block = ordered[first : first + MARKETS_PER_READ]
+        values = {"provider": provider, "market_ids": block, "start": start, "end": end}
+        columns = read_columns(connection, _CLOSES, values)
+        if columns:
+            yield CloseSeries(
+                market_ids=np.array(columns[0]).astype(np.int64),
+                instants=np.array(columns[1]).astype(np.int64),
+                closes=np.array(columns[2]).astype(np.float64),
+                exact=DecimalTexts(columns[2]),
+                grid=Granularity.HOURLY,
+            )

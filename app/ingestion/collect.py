@@ -1,0 +1,201 @@
+"""The part of a run that talks to the provider: no transaction is open while it lasts."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, Engine, text
+
+from app.domain import (
+    HOUR,
+    Candle,
+    Granularity,
+    Listing,
+    MarketProblem,
+    MarketRequest,
+    RejectedRow,
+    Snapshot,
+)
+from app.errors import PermanentProviderError
+from app.ingestion.context import RunContext
+from app.ingestion.listings import Key, KnownListings, load_known
+from app.providers.base import Capabilities
+
+DISCOVERY_QUOTE = "USD"
+# A gap this long at the end of a history is worth one of a limited number of calls.
+WORTH_A_CALL = timedelta(hours=2)
+_LAST_CANDLES = """
+    SELECT l.provider_id, l.quote, c.opened_at
+    FROM listing l CROSS JOIN LATERAL (
+        SELECT opened_at FROM market_aggregate a
+        WHERE a.market_id = l.market_id AND a.provider = l.provider
+          AND a.granularity = 'hourly' AND a.is_final
+        ORDER BY opened_at DESC LIMIT 1
+    ) c
+    WHERE l.provider = :provider
+"""
+
+
+@dataclass(slots=True)
+class Collected:
+    """Rows as the provider gave them, before validation."""
+
+    listings: list[Listing] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+    candles: list[Candle] = field(default_factory=list)
+    rejected: list[RejectedRow] = field(default_factory=list)
+    problems: list[MarketProblem] = field(default_factory=list)
+    history_from: dict[Key, datetime] = field(default_factory=dict)
+
+
+def collect(context: RunContext, engine: Engine) -> Collected:
+    """Resolve listings, then fetch snapshots and the missing part of their history.
+
+    Raises `ProviderError` when the provider did not deliver, `RunStopped` at a safe point.
+    """
+    provider, order = context.provider, context.order
+    with engine.connect() as connection:
+        known = load_known(connection, provider.name)
+        last_candles = _load_last_candles(connection, provider.name)
+    got = Collected()
+    named = _resolve(context, known, order.selection.requests, got)
+    context.check_stop()
+    _fetch_ranked(context, got)
+    context.check_stop()
+    ranked = {listing.key for listing in got.listings}
+    _fetch_named(context, [item for item in named if item.key not in ranked], got)
+    _fetch_history(context, known, last_candles, got)
+    context.check_stop()
+    return got
+
+
+def _load_last_candles(connection: Connection, provider: str) -> dict[Key, datetime]:
+    rows = connection.execute(text(_LAST_CANDLES), {"provider": provider})
+    return {(provider, row.provider_id, row.quote): row.opened_at for row in rows}
+
+
+def _resolve(
+    context: RunContext, known: KnownListings, requests: Sequence[MarketRequest], got: Collected
+) -> list[Listing]:
+    """The listing of every request: the stored one, else the provider's choice."""
+    listings = []
+    unknown = []
+    for request in requests:
+        listing = known.find(request)
+        if listing:
+            listings.append(listing)
+        else:
+            unknown.append(request)
+    if unknown:
+        resolution = context.provider.resolve_listings(unknown)
+        listings += resolution.listings
+        got.problems += resolution.problems
+    return list({listing.key: listing for listing in listings}.values())
+
+
+def _fetch_ranked(context: RunContext, got: Collected) -> None:
+    top = context.order.selection.top
+    if not top:
+        return
+    ranked = context.provider.fetch_ranked(top, DISCOVERY_QUOTE)
+    got.listings += ranked.listings
+    got.snapshots += ranked.snapshots.rows
+    got.rejected += ranked.snapshots.rejected
+    got.problems += ranked.snapshots.problems
+
+
+def _fetch_named(context: RunContext, listings: Sequence[Listing], got: Collected) -> None:
+    if not listings:
+        return
+    batch = context.provider.fetch_snapshots(listings)
+    got.listings += listings
+    got.snapshots += batch.rows
+    got.rejected += batch.rejected
+    got.problems += batch.problems
+
+
+def _fetch_history(
+    context: RunContext,
+    known: KnownListings,
+    last_candles: Mapping[Key, datetime],
+    got: Collected,
+) -> None:
+    """Ask for hourly candles from where the stored ones end, or for the whole look-back."""
+    able = context.provider.capabilities
+    if not context.order.lookback_days or Granularity.HOURLY not in able.granularities:
+        return
+    wanted = plan_history(
+        [listing for listing in got.listings if listing.key not in _missing(got)],
+        last_candles,
+        known.history_from,
+        able,
+        now=context.order.now,
+        lookback=timedelta(days=min(context.order.lookback_days, able.history_days)),
+    )
+    for start, listings in sorted(wanted.items()):
+        context.check_stop()
+        batch = context.provider.fetch_candles(
+            listings, Granularity.HOURLY, start, context.order.now
+        )
+        got.candles += batch.rows
+        got.rejected += batch.rejected
+        got.problems += batch.problems
+        failed = {problem.symbol for problem in batch.problems}
+        got.history_from |= {
+            listing.key: min(start, known.history_from.get(listing.key, start))
+            for listing in listings
+            if listing.symbol not in failed
+        }
+
+
+def plan_history(
+    listings: Iterable[Listing],
+    last_candles: Mapping[Key, datetime],
+    history_from: Mapping[Key, datetime],
+    able: Capabilities,
+    *,
+    now: datetime,
+    lookback: timedelta,
+) -> dict[datetime, list[Listing]]:
+    """Which listings need candles from which opening on, within the provider's budget of calls.
+
+    A listing whose look-back was never asked for comes first; one with candles continues where the
+    last final one ends. Without a budget every listing continues in every run; with one only those
+    whose history ends more than two hours ago.
+    """
+    since = Granularity.HOURLY.floor(now - lookback)
+    fresh: list[tuple[datetime, Listing]] = []
+    lagging: list[tuple[datetime, Listing]] = []
+    for listing in listings:
+        asked = history_from.get(listing.key)
+        last = last_candles.get(listing.key)
+        if asked is None or asked > since + HOUR:
+            fresh.append((since, listing))
+        elif last is None:
+            continue
+        elif able.candle_calls_per_run is None or now - last > HOUR + WORTH_A_CALL:
+            lagging.append((max(last + HOUR, since), listing))
+    planned: dict[datetime, list[Listing]] = defaultdict(list)
+    for start, listing in (fresh + lagging)[: able.candle_calls_per_run]:
+        planned[start].append(listing)
+    return planned
+
+
+def _missing(got: Collected) -> set[Key]:
+    """Listings without a snapshot in this answer: their history is not asked for either."""
+    present = {row.listing.key for row in got.snapshots}
+    return {listing.key for listing in got.listings} - present
+
+
+def refuse_empty(context: RunContext, good: int) -> None:
+    """Raise `PermanentProviderError` when not one snapshot can be kept."""
+    if good:
+        return
+    problems = context.haul.problems
+    reasons = "; ".join(problem.message for problem in problems[:3])
+    rejected = len(context.haul.rejected)
+    message = f"{context.provider.name} delivered no usable snapshot"
+    if rejected:
+        message += f"; {rejected} rows were rejected"
+    raise PermanentProviderError(f"{message}{': ' + reasons if reasons else '.'}")

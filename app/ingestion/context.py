@@ -1,0 +1,114 @@
+"""What a run is asked to do and what it carries from stage to stage."""
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from app.analytics.comparisons import MarketState
+from app.database.bulk import MergeCounts
+from app.domain import Candle, Listing, MarketProblem, RejectedRow
+from app.errors import RunStopped
+from app.ingestion.validation import GoodSnapshot
+from app.market_list import MarketSelection
+from app.providers.base import Provider
+
+_STOPS = {
+    "cancelled": "The run was cancelled before it was done.",
+    "deadline": "The run was ended because it overtook its deadline.",
+    "lease_lost": "The run lost its lease to another process, so nothing of it was kept.",
+    "shutdown": "The run was ended because its process was asked to stop.",
+}
+
+
+class StopSignal(threading.Event):
+    """Set when a run must end at its next safe point; `reason` says why."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reason = "cancelled"
+
+    def stop(self, reason: str) -> None:
+        """Ask the run to end; the first reason stays."""
+        if not self.is_set():
+            self.reason = reason
+            self.set()
+
+
+@dataclass(frozen=True, slots=True)
+class RunOrder:
+    """What one run is asked for; `now` is the instant it stands for (aware UTC)."""
+
+    run_id: UUID
+    attempt: int
+    now: datetime
+    selection: MarketSelection
+    comparisons: tuple[tuple[str, str], ...] | None
+    lookback_days: int
+    risk_free_rate: float
+    minimum_acceptable_return: float
+    is_dry_run: bool = False
+
+
+class Recorder(Protocol):
+    """Who is told how far the run is."""
+
+    def stage_started(self, name: str) -> None:
+        """A stage begins."""
+
+    def stage_finished(self, name: str, counts: "StageCounts", *, status: str) -> None:
+        """A stage is over."""
+
+
+@dataclass(slots=True)
+class StageCounts:
+    """Rows of one stage by what became of them."""
+
+    fetched: int = 0
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    detail: str = ""
+
+    def add(self, counts: MergeCounts) -> None:
+        """Count what a merge did."""
+        self.inserted += counts.inserted
+        self.updated += counts.updated
+        self.unchanged += counts.unchanged
+
+
+@dataclass(slots=True)
+class Haul:
+    """What the fetch brought home, before and after validation."""
+
+    listings: list[Listing] = field(default_factory=list)
+    snapshots: list[GoodSnapshot] = field(default_factory=list)
+    candles: list[Candle] = field(default_factory=list)
+    rejected: list[RejectedRow] = field(default_factory=list)
+    problems: list[MarketProblem] = field(default_factory=list)
+    history_from: Mapping[tuple[str, str, str], datetime] = field(default_factory=dict)
+    market_ids: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    states: dict[int, MarketState] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class RunContext:
+    """The state of one pass of the pipeline."""
+
+    order: RunOrder
+    provider: Provider
+    stop: StopSignal
+    deadline: float  # of time.monotonic()
+    haul: Haul = field(default_factory=Haul)
+    counts: dict[str, StageCounts] = field(default_factory=dict)
+
+    def check_stop(self) -> None:
+        """A safe point: raises `RunStopped` when the run was cancelled or is past its deadline."""
+        if self.stop.is_set():
+            raise RunStopped(self.stop.reason, _STOPS[self.stop.reason])
+        if time.monotonic() >= self.deadline:
+            raise RunStopped("deadline", _STOPS["deadline"])

@@ -1,0 +1,280 @@
+"""The run's own row: opened, kept alive and closed apart from the data it brings.
+
+The attempt number is the fencing token: every update is conditional on it, so a process that lost
+its lease cannot close a run that another one took up. All instants are the database's.
+"""
+
+import json
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, insert, text
+from sqlalchemy.exc import IntegrityError
+
+from app.domain import MarketProblem, RejectedRow, RunStatus, Trigger
+from app.errors import RunAlreadyActive, RunStopped
+from app.ingestion.context import StageCounts
+from app.ingestion.pipeline import RunReport
+from app.ingestion.stages import TITLES
+from app.models import RejectedRow as RejectedRowModel
+
+PROBLEMS_KEPT = 1000
+REJECTED_KEPT = 10_000
+_MINE = "id = :id AND attempt = :attempt AND status = 'running'"
+_OPEN = """
+    INSERT INTO ingestion_run (id, status, trigger, provider, symbols, requested_by, due_at,
+                               config_fingerprint, owner, lease_until, deadline_at)
+    VALUES (:id, 'running', :trigger, :provider, :symbols, :requested_by, :due_at, :fingerprint,
+            :owner, clock_timestamp() + make_interval(secs => :lease),
+            clock_timestamp() + make_interval(secs => :deadline))
+"""
+_BEAT = f"""
+    UPDATE ingestion_run
+    SET heartbeat_at = clock_timestamp(),
+        lease_until = clock_timestamp() + make_interval(secs => :lease)
+    WHERE {_MINE}
+    RETURNING cancel_requested_at IS NOT NULL
+"""  # noqa: S608 - the condition stands above
+_CLOSE = f"""
+    UPDATE ingestion_run
+    SET status = :status, finished_at = clock_timestamp(), stage = '',
+        duration_ms = extract(epoch FROM clock_timestamp() - started_at) * 1000,
+        markets_requested = :markets_requested, markets_ingested = :markets_ingested,
+        snapshots_ingested = :snapshots, aggregates_ingested = :aggregates,
+        comparisons_ingested = :comparisons, roi_stats_ingested = :roi_stats,
+        fetched = :fetched, inserted = :inserted, updated = :updated, unchanged = :unchanged,
+        rejected = :rejected, error_class = :error_class, error_message = :error_message,
+        problem_count = :problem_count, problems = CAST(:problems AS jsonb)
+    WHERE {_MINE}
+"""  # noqa: S608
+_STAGE_STARTED = """
+    INSERT INTO run_stage (run_id, attempt, position, name, status, started_at)
+    VALUES (:id, :attempt, :position, :name, 'running', clock_timestamp())
+    ON CONFLICT (run_id, attempt, position) DO NOTHING
+"""
+_STAGE_FINISHED = """
+    UPDATE run_stage
+    SET status = :status, fetched = :fetched, inserted = :inserted, updated = :updated,
+        unchanged = :unchanged, rejected = :rejected, detail = :detail,
+        duration_ms = extract(epoch FROM clock_timestamp() - started_at) * 1000
+    WHERE run_id = :id AND attempt = :attempt AND name = :name
+"""
+_ROLLED_BACK = """
+    UPDATE run_stage SET status = 'rolled_back', inserted = 0, updated = 0, unchanged = 0
+    WHERE run_id = :id AND attempt = :attempt AND status = 'succeeded'
+      AND name NOT IN ('fetch', 'validate')
+"""
+_ABANDON = """
+    UPDATE ingestion_run
+    SET status = 'abandoned', finished_at = clock_timestamp(),
+        duration_ms = extract(epoch FROM clock_timestamp() - started_at) * 1000,
+        error_class = 'Abandoned',
+        error_message = 'The process ' || owner || ' gave no sign of life since ' ||
+            to_char(heartbeat_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') ||
+            ' UTC; nothing of the run was kept.'
+    WHERE status = 'running' AND lease_until < clock_timestamp()
+    RETURNING id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RunTicket:
+    """What a process needs to work on a run: its id and the attempt it holds."""
+
+    run_id: UUID
+    attempt: int = 1
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """As parameters of the statements here."""
+        return {"id": self.run_id, "attempt": self.attempt}
+
+
+def owner_name() -> str:
+    """Who works on a run: host and process id."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def open_run(
+    connection: Connection,
+    run_id: UUID,
+    *,
+    trigger: Trigger,
+    provider: str,
+    symbols: Sequence[str],
+    requested_by: str,
+    due_at: datetime | None,
+    fingerprint: str,
+    lease_seconds: float,
+    deadline_seconds: float,
+) -> RunTicket:
+    """Take the single place of an active run; `RunAlreadyActive` names who has it."""
+    abandon_dead_runs(connection)
+    values = {
+        "id": run_id,
+        "trigger": trigger.value,
+        "provider": provider,
+        "symbols": list(symbols),
+        "requested_by": requested_by,
+        "due_at": due_at,
+        "fingerprint": fingerprint,
+        "owner": owner_name(),
+        "lease": lease_seconds,
+        "deadline": deadline_seconds,
+    }
+    try:
+        with connection.begin_nested():
+            connection.execute(text(_OPEN), values)
+    except IntegrityError:
+        active = connection.execute(
+            text("SELECT id FROM ingestion_run WHERE status = 'running'")
+        ).scalar()
+        raise RunAlreadyActive(str(active or run_id)) from None
+    return RunTicket(run_id)
+
+
+def abandon_dead_runs(connection: Connection) -> list[UUID]:
+    """Close every run whose lease is over: its process died or lost the database."""
+    dead = list(connection.execute(text(_ABANDON)).scalars())
+    for run_id in dead:
+        connection.execute(
+            text(
+                "UPDATE run_stage SET status = CASE WHEN name IN ('fetch', 'validate') AND "
+                "status = 'succeeded' THEN status WHEN status = 'running' THEN 'failed' "
+                "ELSE 'rolled_back' END WHERE run_id = :id"
+            ),
+            {"id": run_id},
+        )
+    return dead
+
+
+def beat(engine: Engine, ticket: RunTicket, *, lease_seconds: float) -> str:
+    """Renew the lease; answers `alive`, `cancelled` or `lost`."""
+    with engine.begin() as connection:
+        row = connection.execute(text(_BEAT), ticket.values | {"lease": lease_seconds}).first()
+    if row is None:
+        return "lost"
+    return "cancelled" if row[0] else "alive"
+
+
+def close_with_report(connection: Connection, ticket: RunTicket, report: RunReport) -> None:
+    """Set the final status inside the data's transaction; `RunStopped` when the lease is lost."""
+    keep_rejected(connection, ticket.run_id, report.rejected)
+    values = _report_values(report)
+    _close(connection, ticket, values | {"error_class": None, "error_message": None})
+
+
+def close_with_error(
+    engine: Engine,
+    ticket: RunTicket,
+    *,
+    status: RunStatus,
+    error_class: str,
+    message: str,
+    problems: Sequence[MarketProblem] = (),
+    rejected: Sequence[RejectedRow] = (),
+    counts: StageCounts | None = None,
+) -> None:
+    """Close a run of which nothing was kept, with the reason and what was set aside."""
+    totals = counts or StageCounts()
+    report = RunReport(
+        status=status,
+        markets_requested=0,
+        markets_ingested=0,
+        ingested={},
+        totals=StageCounts(fetched=totals.fetched, rejected=len(rejected)),
+        problems=tuple(problems),
+        rejected=tuple(rejected),
+    )
+    with engine.begin() as connection:
+        connection.execute(text(_ROLLED_BACK), ticket.values)
+        values = _report_values(report)
+        _close(connection, ticket, values | {"error_class": error_class, "error_message": message})
+        keep_rejected(connection, ticket.run_id, report.rejected)
+
+
+def keep_rejected(connection: Connection, run_id: UUID, rows: Sequence[RejectedRow]) -> None:
+    """Set rows aside with their reason and raw text, in one statement."""
+    if not rows:
+        return
+    provider = connection.execute(
+        text("SELECT provider FROM ingestion_run WHERE id = :id"), {"id": run_id}
+    ).scalar_one()
+    kept = [
+        {
+            "run_id": run_id,
+            "provider": provider,
+            "kind": row.kind,
+            "symbol": row.symbol,
+            "provider_id": row.provider_id,
+            "reason": row.reason,
+            "detail": row.detail,
+            "raw": row.raw,
+        }
+        for row in rows[:REJECTED_KEPT]
+    ]
+    connection.execute(insert(RejectedRowModel), kept)
+
+
+class RunRecorder:
+    """Writes each stage's beginning and end at once, outside the data's transaction."""
+
+    def __init__(self, engine: Engine, ticket: RunTicket) -> None:
+        self._engine, self._ticket = engine, ticket
+
+    def stage_started(self, name: str) -> None:
+        """Show that a stage runs."""
+        values = self._ticket.values | {"name": name, "position": list(TITLES).index(name)}
+        with self._engine.begin() as connection:
+            connection.execute(text(_STAGE_STARTED), values)
+            # The condition stands above.
+            statement = f"UPDATE ingestion_run SET stage = :name WHERE {_MINE}"  # noqa: S608
+            connection.execute(text(statement), values)
+
+    def stage_finished(self, name: str, counts: StageCounts, *, status: str) -> None:
+        """Show what a stage did."""
+        values = self._ticket.values | {
+            "name": name,
+            "status": status,
+            "fetched": counts.fetched,
+            "inserted": counts.inserted,
+            "updated": counts.updated,
+            "unchanged": counts.unchanged,
+            "rejected": counts.rejected,
+            "detail": counts.detail,
+        }
+        with self._engine.begin() as connection:
+            connection.execute(text(_STAGE_FINISHED), values)
+
+
+def _report_values(report: RunReport) -> dict[str, Any]:
+    totals = report.totals
+    kept = report.problems[:PROBLEMS_KEPT]
+    return {
+        "status": report.status.value,
+        "markets_requested": report.markets_requested,
+        "markets_ingested": report.markets_ingested,
+        "snapshots": report.ingested.get("snapshots", 0),
+        "aggregates": report.ingested.get("aggregates", 0),
+        "comparisons": report.ingested.get("comparisons", 0),
+        "roi_stats": report.ingested.get("roi_stats", 0),
+        "fetched": totals.fetched,
+        "inserted": totals.inserted,
+        "updated": totals.updated,
+        "unchanged": totals.unchanged,
+        "rejected": totals.rejected,
+        "problem_count": len(report.problems),
+        "problems": json.dumps([asdict(problem) for problem in kept]),
+    }
+
+
+def _close(connection: Connection, ticket: RunTicket, values: dict[str, Any]) -> None:
+    if connection.execute(text(_CLOSE), ticket.values | values).rowcount != 1:
+        raise RunStopped(
+            "lease_lost", "The run was taken over or closed by another process; nothing was kept."
+        )

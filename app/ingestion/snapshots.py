@@ -1,0 +1,126 @@
+"""Storing snapshots: what the provider does not give is derived and marked, jumps are flagged."""
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from app.analytics.comparisons import MarketState
+from app.analytics.quality import is_suspect_jump
+from app.analytics.snapshots import DerivedFields, derive_snapshot_fields
+from app.database.bulk import merge_rows
+from app.domain import DAY, HOUR, Snapshot, Window
+from app.ingestion.closes import load_close_blocks
+from app.ingestion.context import RunContext, StageCounts
+from app.ingestion.targets import SNAPSHOTS
+from app.ingestion.validation import GoodSnapshot
+
+DERIVABLE = ("volatility", "roi_1h_pct", "roi_24h_pct", "roi_7d_pct", "roi_30d_pct")
+_LAST_PRICES = """
+    SELECT n.market_id, s.price
+    FROM unnest(CAST(:market_ids AS int[]), CAST(:observed AS timestamptz[]))
+         AS n(market_id, observed_at)
+    CROSS JOIN LATERAL (
+        SELECT price FROM market_snapshot s
+        WHERE s.market_id = n.market_id AND s.provider = :provider
+          AND s.observed_at < n.observed_at
+        ORDER BY s.observed_at DESC LIMIT 1
+    ) s
+"""
+
+
+def store_snapshots(context: RunContext, connection: Connection) -> StageCounts:
+    """Merge the validated snapshots."""
+    haul = context.haul
+    counts = StageCounts(fetched=len(haul.snapshots))
+    if not haul.snapshots:
+        return counts
+    placed = [(haul.market_ids[row.snapshot.listing.key], row) for row in haul.snapshots]
+    rows = _rows(context, connection, placed)
+    counts.add(merge_rows(connection, SNAPSHOTS, rows, run_id=context.order.run_id))
+    return counts
+
+
+def _rows(
+    context: RunContext, connection: Connection, placed: Sequence[tuple[int, GoodSnapshot]]
+) -> Iterator[tuple[Any, ...]]:
+    provider = context.provider.name
+    last_prices = _load_last_prices(connection, provider, placed)
+    derived = _derive(context, connection, placed)
+    for market_id, row in placed:
+        fields, marks = _fill(row.snapshot, derived.get(market_id))
+        flags = list(row.flags)
+        if is_suspect_jump(last_prices.get(market_id), row.price):
+            flags.append("suspect")
+        given = row.snapshot
+        context.haul.states[market_id] = _state(market_id, row, fields)
+        yield (
+            market_id,
+            provider,
+            row.observed_at,
+            row.price,
+            given.volume,
+            given.market_cap,
+            *fields,
+            marks,
+            flags,
+        )
+
+
+def _state(market_id: int, row: GoodSnapshot, fields: list[Decimal | None]) -> MarketState:
+    return MarketState(
+        market_id=market_id,
+        observed_at=row.observed_at,
+        price=row.price,
+        volume=row.snapshot.volume,
+        roi_pct=dict(zip(Window, fields[1:], strict=True)),
+    )
+
+
+def _fill(
+    snapshot: Snapshot, derived: DerivedFields | None
+) -> tuple[list[Decimal | None], list[str]]:
+    """The provider's own figures, the derived ones in their gaps, and the names of the latter."""
+    fields: list[Decimal | None] = []
+    marks: list[str] = []
+    for name in DERIVABLE:
+        value = getattr(snapshot, name)
+        if value is None and derived is not None:
+            value = getattr(derived, name)
+            if value is not None:
+                marks.append(name)
+        fields.append(value)
+    return fields, marks
+
+
+def _derive(
+    context: RunContext, connection: Connection, placed: Sequence[tuple[int, GoodSnapshot]]
+) -> dict[int, DerivedFields]:
+    needing = {
+        market_id: (row.observed_at, row.price)
+        for market_id, row in placed
+        if any(getattr(row.snapshot, name) is None for name in DERIVABLE)
+    }
+    if not needing:
+        return {}
+    earliest = min(observed_at for observed_at, _ in needing.values())
+    blocks = load_close_blocks(
+        connection,
+        provider=context.provider.name,
+        market_ids=list(needing),
+        start=earliest - 30 * DAY - 3 * HOUR,
+        end=context.order.now,
+    )
+    return derive_snapshot_fields(blocks, needing)
+
+
+def _load_last_prices(
+    connection: Connection, provider: str, placed: Sequence[tuple[int, GoodSnapshot]]
+) -> dict[int, Decimal]:
+    values = {
+        "provider": provider,
+        "market_ids": [market_id for market_id, _ in placed],
+        "observed": [row.observed_at for _, row in placed],
+    }
+    return {row.market_id: row.price for row in connection.execute(text(_LAST_PRICES), values)}

@@ -1,0 +1,126 @@
+"""Storing comparisons and ROI statistics, both derived from what is stored by now."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from app.analytics.closes import CloseSeries
+from app.analytics.returns import Conventions, build_roi_statistics
+from app.database.bulk import merge_rows
+from app.domain import DAY, HOUR, AssetType, RoiStatistic
+from app.ingestion.closes import load_close_blocks
+from app.ingestion.context import RunContext, StageCounts
+from app.ingestion.targets import ROI_STATISTICS, roi_rows
+
+REACH = 30 * DAY + 3 * HOUR
+# What makes a statistic a new one; a later instant with the same figures does not.
+FIGURES = (
+    "roi_pct",
+    "sharpe",
+    "sortino",
+    "max_drawdown",
+    "volatility",
+    "calmar",
+    "win_rate",
+    "sample_count",
+    "periods_per_year",
+    "risk_free_rate",
+    "minimum_acceptable_return",
+)
+_NEWEST = f"""
+    SELECT n.market_id, w."window", s.last_at, {", ".join("s." + name for name in FIGURES)}
+    FROM unnest(CAST(:market_ids AS int[])) AS n(market_id)
+    CROSS JOIN unnest(CAST(:windows AS text[])) AS w("window")
+    CROSS JOIN LATERAL (
+        SELECT * FROM market_roi_statistic r
+        WHERE r.market_id = n.market_id AND r.provider = :provider AND r."window" = w."window"
+        ORDER BY r.last_at DESC LIMIT 1
+    ) s
+"""  # noqa: S608 - the column names stand above
+
+
+def store_roi_statistics(context: RunContext, connection: Connection) -> StageCounts:
+    """Merge the statistics of every market that this run saw; unchanged figures are not stored."""
+    present = present_prices(context)
+    statistics = build_roi_statistics(
+        closes_with_present(context, connection, present),
+        as_of=context.order.now,
+        asset_types=_asset_types(context),
+        conventions=Conventions(
+            risk_free_rate=Decimal(str(context.order.risk_free_rate)),
+            minimum_acceptable_return=Decimal(str(context.order.minimum_acceptable_return)),
+        ),
+    )
+    counts = StageCounts()
+    newest = _load_newest(context, connection, list(present))
+    changed = [item for item in statistics if not _is_known(item, newest)]
+    rows = roi_rows(changed, context.provider.name)
+    counts.add(merge_rows(connection, ROI_STATISTICS, rows, run_id=context.order.run_id))
+    counts.unchanged += len(statistics) - len(changed)
+    return counts
+
+
+def present_prices(context: RunContext) -> dict[int, tuple[datetime, Decimal]]:
+    """The newest (instant, price) of each market in this run."""
+    prices: dict[int, tuple[datetime, Decimal]] = {}
+    for row in context.haul.snapshots:
+        market_id = context.haul.market_ids[row.snapshot.listing.key]
+        known = prices.get(market_id)
+        if known is None or known[0] <= row.observed_at:
+            prices[market_id] = (row.observed_at, row.price)
+    return prices
+
+
+def closes_with_present(
+    context: RunContext, connection: Connection, present: dict[int, tuple[datetime, Decimal]]
+) -> Iterator[CloseSeries]:
+    """Blocks of hourly closes of 30 days, each market ending with its price of this run."""
+    if not present:
+        return
+    earliest = min(observed_at for observed_at, _ in present.values())
+    seen: set[int] = set()
+    blocks = load_close_blocks(
+        connection,
+        provider=context.provider.name,
+        market_ids=list(present),
+        start=earliest - REACH,
+        end=context.order.now,
+    )
+    for block in blocks:
+        ids = set(block.market_ids.tolist())
+        seen |= ids
+        yield block.with_present({market_id: present[market_id] for market_id in ids})
+    rest = {market_id: price for market_id, price in present.items() if market_id not in seen}
+    if rest:
+        yield CloseSeries.from_rows((market, *price) for market, price in sorted(rest.items()))
+
+
+def _asset_types(context: RunContext) -> dict[int, AssetType]:
+    return {
+        context.haul.market_ids[listing.key]: listing.asset_type
+        for listing in context.haul.listings
+        if listing.key in context.haul.market_ids
+    }
+
+
+def _load_newest(
+    context: RunContext, connection: Connection, market_ids: Iterable[int]
+) -> dict[tuple[int, str], Any]:
+    values = {
+        "provider": context.provider.name,
+        "market_ids": list(market_ids),
+        "windows": ["1h", "24h", "7d", "30d"],
+    }
+    rows = connection.execute(text(_NEWEST), values)
+    return {(row.market_id, row.window): row for row in rows}
+
+
+def _is_known(item: RoiStatistic, newest: dict[tuple[int, str], Any]) -> bool:
+    """True when the newest stored statistic says the same, at this instant or an earlier one."""
+    stored = newest.get((item.market_id, item.window.value))
+    if stored is None or stored.last_at > item.last_at:
+        return False
+    return all(getattr(stored, name) == getattr(item, name) for name in FIGURES)

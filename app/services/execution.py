@@ -1,0 +1,229 @@
+"""One run from its open row to its final status, in a thread of its own with a heartbeat."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from app.domain import RunStatus
+from app.errors import AppError, RunStopped
+from app.ingestion.context import Recorder, RunContext, RunOrder, StageCounts, StopSignal
+from app.ingestion.pipeline import RunReport, run_pipeline
+from app.ingestion.run_row import (
+    RunRecorder,
+    RunTicket,
+    beat,
+    close_with_error,
+    close_with_report,
+)
+from app.logs import bind
+from app.metrics import observe_provider_call
+from app.providers.base import ProviderContext, provider_class
+from app.settings import ProviderSettings
+
+logger = logging.getLogger(__name__)
+Listener = Callable[[str, StageCounts | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunTools:
+    """What executing a run needs besides its order."""
+
+    engine: Engine
+    provider_settings: Mapping[str, ProviderSettings]
+    clock: Callable[[], datetime]
+    lease_seconds: float
+    heartbeat_seconds: float
+    deadline_seconds: float
+    replace_cache: Callable[[], None] = lambda: None
+
+
+@dataclass(slots=True)
+class Execution:
+    """A run that this process works on."""
+
+    ticket: RunTicket
+    order: RunOrder
+    provider: str
+    stop: StopSignal = field(default_factory=StopSignal)
+    is_done: threading.Event = field(default_factory=threading.Event)
+    listener: Listener = lambda name, counts: None
+
+
+def execute(execution: Execution, tools: RunTools) -> None:
+    """Work on the run until it has a final status; never raises."""
+    heart = threading.Thread(target=_keep_alive, args=(execution, tools), daemon=True)
+    heart.start()
+    with bind(run_id=execution.ticket.run_id):
+        try:
+            _run(execution, tools)
+        finally:
+            execution.is_done.set()
+            heart.join()
+
+
+def build_context(execution: Execution, tools: RunTools) -> RunContext:
+    """The provider and the bounds of one pass."""
+    deadline_at = tools.clock() + timedelta(seconds=tools.deadline_seconds)
+    name = execution.provider
+    surroundings = ProviderContext(
+        clock=tools.clock,
+        deadline_at=deadline_at,
+        stop=execution.stop,
+        on_call=lambda outcome, seconds: observe_provider_call(
+            provider=name, outcome=outcome, seconds=seconds
+        ),
+    )
+    return RunContext(
+        order=execution.order,
+        provider=provider_class(name)(tools.provider_settings[name], surroundings),
+        stop=execution.stop,
+        deadline=time.monotonic() + tools.deadline_seconds,
+    )
+
+
+def _run(execution: Execution, tools: RunTools) -> None:
+    context = build_context(execution, tools)
+    recorder = _Announcer(RunRecorder(tools.engine, execution.ticket), execution.listener)
+    logger.info("run started", extra={"provider": execution.provider})
+    try:
+        report = run_pipeline(context, tools.engine, recorder, _closer(execution.ticket))
+    except Exception as error:
+        _close_failed(execution, tools, context, error)
+    else:
+        _log_end(report)
+        _replace_cache(tools, recorder)
+    finally:
+        context.provider.close()
+
+
+def _closer(ticket: RunTicket) -> Callable[[Connection, RunReport], None]:
+    return lambda connection, report: close_with_report(connection, ticket, report)
+
+
+def _replace_cache(tools: RunTools, recorder: Recorder) -> None:
+    """The data is committed by now, so whatever happens here cannot fail the run."""
+    counts = StageCounts()
+    try:
+        recorder.stage_started("cache")
+        tools.replace_cache()
+        recorder.stage_finished("cache", counts, status="succeeded")
+    except (AppError, SQLAlchemyError, OSError) as error:
+        logger.warning("cache not replaced", extra={"reason": str(error)})
+
+
+def _close_failed(
+    execution: Execution, tools: RunTools, context: RunContext, error: Exception
+) -> None:
+    status, error_class, message = describe_failure(error)
+    logger.error(
+        "run failed",
+        extra={"status": status.value, "error_class": error_class, "reason": message},
+        exc_info=error if error_class == "UnexpectedError" else None,
+    )
+    if isinstance(error, RunStopped) and error.reason == "lease_lost":
+        return
+    fetch = context.counts.get("fetch", StageCounts())
+    try:
+        close_with_error(
+            tools.engine,
+            execution.ticket,
+            status=status,
+            error_class=error_class,
+            message=message,
+            problems=context.haul.problems,
+            rejected=context.haul.rejected,
+            counts=fetch,
+        )
+    except (RunStopped, SQLAlchemyError) as trouble:
+        # The lease runs out and the next start closes the run as abandoned.
+        logger.warning("run not closed", extra={"reason": type(trouble).__name__})
+
+
+def describe_failure(error: Exception) -> tuple[RunStatus, str, str]:
+    """Status, class and a sentence for people; nothing that could hold a secret or a payload."""
+    if isinstance(error, RunStopped):
+        status = RunStatus.CANCELLED if error.reason == "cancelled" else RunStatus.FAILED
+        return status, error.reason, str(error)
+    if isinstance(error, AppError):
+        return RunStatus.FAILED, type(error).__name__, str(error)
+    if isinstance(error, DBAPIError):
+        said = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
+        return RunStatus.FAILED, "StorageError", f"The database refused the work: {said[:300]}"
+    if isinstance(error, SQLAlchemyError):
+        return RunStatus.FAILED, "StorageError", "The database could not be reached."
+    return (
+        RunStatus.FAILED,
+        "UnexpectedError",
+        f"Something unforeseen went wrong ({type(error).__name__}); the log has the details.",
+    )
+
+
+def _log_end(report: RunReport) -> None:
+    totals = report.totals
+    logger.info(
+        "run finished",
+        extra={
+            "status": report.status.value,
+            "fetched": totals.fetched,
+            "inserted": totals.inserted,
+            "updated": totals.updated,
+            "unchanged": totals.unchanged,
+            "rejected": totals.rejected,
+            "problems": len(report.problems),
+        },
+    )
+
+
+def _keep_alive(execution: Execution, tools: RunTools) -> None:
+    """Renew the lease until the run is done; stop the run when it is cancelled or lost."""
+    last_success = time.monotonic()
+    with bind(run_id=execution.ticket.run_id):
+        while not execution.is_done.wait(tools.heartbeat_seconds):
+            try:
+                answer = beat(tools.engine, execution.ticket, lease_seconds=tools.lease_seconds)
+            except SQLAlchemyError as error:
+                logger.warning("heartbeat failed", extra={"reason": type(error).__name__})
+                answer = "alive"
+                if time.monotonic() - last_success > tools.lease_seconds:
+                    answer = "lost"
+            else:
+                last_success = time.monotonic()
+            if answer == "cancelled":
+                execution.stop.stop("cancelled")
+            elif answer == "lost" and not execution.is_done.is_set():
+                execution.stop.stop("lease_lost")
+
+
+class _Announcer:
+    """Tells the run's rows, the log and a listener about every stage."""
+
+    def __init__(self, recorder: Recorder, listener: Listener) -> None:
+        self._recorder, self._listener = recorder, listener
+        self._started = 0.0
+
+    def stage_started(self, name: str) -> None:
+        self._started = time.monotonic()
+        self._recorder.stage_started(name)
+        self._listener(name, None)
+
+    def stage_finished(self, name: str, counts: StageCounts, *, status: str) -> None:
+        self._recorder.stage_finished(name, counts, status=status)
+        self._listener(name, counts)
+        with bind(stage=name):
+            logger.info(
+                "stage finished",
+                extra={
+                    "status": status,
+                    "duration_ms": round((time.monotonic() - self._started) * 1000),
+                    "inserted": counts.inserted,
+                    "updated": counts.updated,
+                    "unchanged": counts.unchanged,
+                    "rejected": counts.rejected,
+                },
+            )

@@ -1,0 +1,21 @@
+"""What every face finds in the house: settings, the runner, the clock and the cache's state."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.cache_breaker import CacheState
+from app.services.runner import Runner
+from app.settings import ProviderSettings, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Put together once by the factory; `clock` returns aware UTC."""
+
+    settings: Settings
+    provider_settings: Mapping[str, ProviderSettings]
+    runner: Runner
+    clock: Callable[[], datetime]
+    cache_state: Callable[[], CacheState]
+    started_at: datetime

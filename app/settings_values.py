@@ -1,0 +1,109 @@
+"""How each kind of setting is read and checked: addresses, tokens, lists, schedules."""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from app.cron import CronSchedule, load_zone
+from app.market_list import MarketSelection, parse_markets, parse_pairs
+from app.settings_fields import Secret
+
+_NOT_IN_A_HOST = re.compile(r"[\s\[\]/@?#]")
+_HOST_NAME = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
+
+
+def _parsed_by(parse: Callable[[str], object]) -> BeforeValidator:
+    """Read text with `parse`; anything else passes to be judged by its type."""
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
+
+
+def _database_url(value: SecretStr | None) -> SecretStr | None:
+    """Rewrite the usual spellings of a PostgreSQL address to the driver's, options kept."""
+    if value is None:
+        return None
+    try:
+        url = make_url(value.get_secret_value().strip())
+    except (ArgumentError, ValueError):
+        raise ValueError("not a database address") from None
+    if url.drivername not in ("postgres", "postgresql", "postgresql+psycopg2"):
+        raise ValueError("not PostgreSQL")
+    if _NOT_IN_A_HOST.search(url.host or ""):
+        raise ValueError("not a host")
+    url = url.set(drivername="postgresql+psycopg2")
+    return SecretStr(url.render_as_string(hide_password=False))
+
+
+def _redis_url(value: SecretStr | None) -> SecretStr | None:
+    parts = urlsplit(value.get_secret_value()) if value else None
+    if parts and (parts.scheme not in ("redis", "rediss", "unix") or parts.port == 0):
+        raise ValueError("not a Redis address")
+    return value
+
+
+def _http_url(value: SecretStr | None) -> SecretStr | None:
+    parts = urlsplit(value.get_secret_value()) if value else None
+    if parts and (parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0):
+        raise ValueError("not an http(s) address")
+    return value
+
+
+def _bearer_token(value: SecretStr | None) -> SecretStr | None:
+    """Accept only what an Authorization header can carry."""
+    text = value.get_secret_value() if value else ""
+    if any(not "!" <= character <= "~" for character in text):
+        raise ValueError("not visible ASCII characters")
+    return value
+
+
+def at_least(length: int) -> AfterValidator:
+    """Refuse a secret of fewer characters."""
+
+    def check(value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < length:
+            raise ValueError(f"shorter than {length} characters")
+        return value
+
+    return AfterValidator(check)
+
+
+def _host_names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in text.split(",") if name.strip())
+    for name in names:
+        if not _HOST_NAME.fullmatch(name):
+            raise ValueError(f"{name[:40]!r} is not a host name")
+    return names
+
+
+def _host(text: str) -> str:
+    host = text.strip().strip("[]")
+    if host != "localhost":
+        ipaddress.ip_address(host)
+    return host
+
+
+def _time_zone(text: str) -> str:
+    load_zone(text.strip())
+    return text.strip()
+
+
+def _cron_expression(text: str) -> str:
+    return CronSchedule(text).expression
+
+
+DatabaseUrl = Annotated[SecretStr | None, AfterValidator(_database_url)]
+RedisUrl = Annotated[Secret, AfterValidator(_redis_url)]
+HttpUrl = Annotated[Secret, AfterValidator(_http_url)]
+BearerToken = Annotated[Secret, AfterValidator(_bearer_token)]
+Markets = Annotated[MarketSelection, _parsed_by(parse_markets)]
+Pairs = Annotated[tuple[tuple[str, str], ...] | None, _parsed_by(parse_pairs)]
+HostNames = Annotated[tuple[str, ...], _parsed_by(_host_names)]
+Host = Annotated[str, AfterValidator(_host)]
+TimeZone = Annotated[str, AfterValidator(_time_zone)]
+CronExpression = Annotated[str, AfterValidator(_cron_expression)]
+Lowered = _parsed_by(lambda text: text.strip().lower())

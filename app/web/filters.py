@@ -1,0 +1,184 @@
+"""The Jinja filters: values as small, safe pieces of HTML with their exact form beside them."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TypeGuard
+
+from flask import Flask
+from markupsafe import Markup
+
+from app.services.views import RunView
+from app.web.charts import candle_line, duration_bar, sparkline, stage_bar
+from app.web.formats import (
+    age_text,
+    clean_name,
+    compact_text,
+    duration_text,
+    exact,
+    instant_text,
+    price_text,
+    ratio_text,
+    sign_of,
+    signed_text,
+)
+from app.web.house import house
+from app.web.progress import run_elapsed_ms
+from app.web.words import (
+    COUNT_MEANINGS,
+    STATUS_MEANINGS,
+    level_words,
+    null_reason_words,
+    status_words,
+    trigger_words,
+)
+
+NO_VALUE = Markup(
+    '<span class="none"><span aria-hidden="true">—</span>'
+    '<span class="visually-hidden">{}</span></span>'
+)
+_ARROWS = {"+": ("up", "▲"), "−": ("down", "▼"), "": ("flat", "■")}
+
+
+def init_app(app: Flask) -> None:
+    """Register every filter, and the charts as globals."""
+    app.jinja_env.filters.update(
+        price=price,
+        amount=amount,
+        percent=percent,
+        points=points,
+        ratio=ratio,
+        fraction_percent=fraction_percent,
+        count=count,
+        exact=exact,
+        duration=duration,
+        elapsed_ms=elapsed_ms,
+        ago=ago,
+        instant=instant,
+        name=name,
+        level_words=level_words,
+        status_words=status_words,
+        trigger_words=trigger_words,
+        reason_words=null_reason_words,
+    )
+    app.jinja_env.globals.update(
+        sparkline=sparkline,
+        duration_bar=duration_bar,
+        stage_bar=stage_bar,
+        candle_line=candle_line,
+        no_value=no_value,
+        now_iso=now_iso,
+        count_meanings=COUNT_MEANINGS,
+        status_meanings=STATUS_MEANINGS,
+    )
+
+
+def no_value(reason: str = "no value") -> Markup:
+    """An em dash that says aloud why nothing stands there."""
+    return NO_VALUE.format(reason)
+
+
+def price(value: Decimal | None) -> Markup:
+    """A price in readable digits; the exact one is the element's title and value."""
+    return _number(value, price_text(value), "price") if _is_number(value) else no_value()
+
+
+def amount(value: Decimal | None) -> Markup:
+    """A volume or capitalisation in short (`1.23 B`)."""
+    return _number(value, compact_text(value), "amount") if _is_number(value) else no_value()
+
+
+def ratio(value: Decimal | None) -> Markup:
+    """A ratio or statistic without unit."""
+    return _number(value, ratio_text(value), "ratio") if _is_number(value) else no_value()
+
+
+def percent(value: Decimal | None) -> Markup:
+    """A change in per cent: sign, arrow and class say the direction, not the colour alone."""
+    return _delta(value, unit="%") if _is_number(value) else no_value()
+
+
+def points(value: Decimal | None) -> Markup:
+    """A difference of percentages, in percentage points."""
+    return _delta(value, unit="pp") if _is_number(value) else no_value()
+
+
+def fraction_percent(value: Decimal | None) -> Markup:
+    """A fraction (-0.25) shown as per cent (`▼ −25.00 %`)."""
+    return percent(None if value is None else value.scaleb(2))
+
+
+def count(value: int | None) -> str | Markup:
+    """A whole number in groups of three digits."""
+    return no_value() if value is None else f"{value:,}"
+
+
+def duration(milliseconds: int | None) -> Markup:
+    """A length of time from milliseconds, as `<time datetime="PT4.2S">`."""
+    if milliseconds is None:
+        return no_value()
+    return Markup('<time datetime="PT{}S" title="{} ms">{}</time>').format(
+        f"{milliseconds / 1000:.3f}", f"{milliseconds:,}", duration_text(milliseconds)
+    )
+
+
+def elapsed_ms(run: RunView) -> int:
+    """How long a run took, or has been at work until now."""
+    return run_elapsed_ms(run, now=house().clock())
+
+
+def now_iso() -> str:
+    """The server's present, by which the page's script counts ages."""
+    return house().clock().astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def ago(value: datetime | None) -> Markup:
+    """The age of an instant; the page's script keeps it current, hover and focus show it exactly."""
+    if value is None:
+        return no_value()
+    return _time(value, age_text(value, house().clock()), "age")
+
+
+def instant(value: datetime | None) -> Markup:
+    """The exact instant in UTC."""
+    return no_value() if value is None else _time(value, instant_text(value), "instant")
+
+
+def name(text: str | None, limit: int = 48) -> Markup:
+    """A provider's text cleaned of what cannot be seen, cut, and isolated from its surroundings."""
+    shown = clean_name(text or "", limit=limit)
+    if not shown:
+        return no_value("no name")
+    whole = clean_name(text or "", limit=2000)
+    title = Markup(' title="{}"').format(whole) if whole != shown else Markup("")
+    return Markup("<bdi{}>{}</bdi>").format(title, shown)
+
+
+def _is_number(value: Decimal | None) -> TypeGuard[Decimal]:
+    return value is not None and value.is_finite()
+
+
+def _delta(value: Decimal, *, unit: str) -> Markup:
+    direction, arrow = _ARROWS[sign_of(value)]
+    return Markup(
+        '<data class="delta delta-{}" value="{}" title="{} {}">'
+        '<span class="delta-arrow" aria-hidden="true">{}</span> {} {}</data>'
+    ).format(direction, exact(value), exact(value), unit, arrow, signed_text(value), unit)
+
+
+def _number(value: Decimal, text: str, kind: str) -> Markup:
+    full = exact(value)
+    if not any("₀" <= char <= "₉" for char in text):
+        return Markup('<data class="{}" value="{}" title="{}">{}</data>').format(
+            kind, full, full, text
+        )
+    return Markup(
+        '<data class="{}" value="{}" title="{}"><span aria-hidden="true">{}</span>'
+        '<span class="visually-hidden">{}</span></data>'
+    ).format(kind, full, full, text, full)
+
+
+def _time(value: datetime, text: str, kind: str) -> Markup:
+    utc = value.astimezone(UTC)
+    return Markup(
+        '<time class="{}" datetime="{}" title="{}" data-exact="{}">{}</time>'
+    ).format(kind, utc.isoformat(timespec="milliseconds"), *(instant_text(utc),) * 2, text)

@@ -1,0 +1,149 @@
+"""The refreshable parts of the pages, each under its own address and drawn by its own template."""
+
+from flask import Blueprint, Response, make_response, render_template, request, url_for
+
+from app.domain import Trigger
+from app.errors import InvalidRequest, RunAlreadyActive
+from app.extensions import db
+from app.services.markets import load_candles, load_latest_snapshots
+from app.services.overview import load_overview
+from app.services.runs import load_active_run, load_run, load_runs
+from app.web.addresses import RunQuery, SnapshotQuery, read_granularity, read_symbols
+from app.web.house import house
+from app.web.pages import CANDLES_SHOWN, REQUESTED_BY
+from app.web.progress import RunProgress
+
+fragments = Blueprint("fragments", __name__, url_prefix="/fragments")
+
+RUN_ACTIVE = "run-active"
+RUN_FINISHED = "run-finished"
+
+
+@fragments.after_request
+def keep_nothing(response: Response) -> Response:
+    """A fragment shows the present: no browser may keep it."""
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@fragments.get("/state")
+def state() -> Response:
+    """The state of the data; tells the page when a run is active."""
+    overview = load_overview(db.session, house())
+    page = make_response(render_template("fragments/_state.html", overview=overview))
+    return _announce(page, RUN_ACTIVE) if overview.active_run else page
+
+
+@fragments.get("/recent-runs")
+def recent_runs() -> str:
+    """The strip and list of recent runs."""
+    overview = load_overview(db.session, house())
+    return render_template("fragments/_recent_runs.html", overview=overview)
+
+
+@fragments.get("/snapshots")
+def snapshots() -> Response:
+    """The latest snapshots; keeps the page's own address in step with what is shown."""
+    query = SnapshotQuery.read(request.args)
+    rows = load_latest_snapshots(
+        db.session, search=query.search, sort=query.sort, cursor=query.cursor
+    )
+    body = render_template("fragments/_snapshots.html", snapshots=rows, query=query)
+    response = make_response(body)
+    address = url_for("pages.overview", **query.address(cursor=query.cursor))
+    response.headers["HX-Replace-Url"] = address
+    return response
+
+
+@fragments.get("/runs")
+def runs() -> str:
+    """The table of runs."""
+    query = RunQuery.read(request.args)
+    page = load_runs(
+        db.session,
+        status=query.status,
+        trigger=query.trigger,
+        provider=query.provider,
+        cursor=query.cursor,
+    )
+    return render_template("fragments/_runs.html", page=page, query=query)
+
+
+@fragments.get("/runs/<run_id>")
+def run(run_id: str) -> Response:
+    """One run in full; announces its end."""
+    detail = load_run(db.session, run_id)
+    progress = RunProgress.of(detail, now=house().clock())
+    body = render_template("fragments/_run.html", detail=detail, progress=progress)
+    return _announce_end(make_response(body), progress)
+
+
+@fragments.get("/progress")
+def progress() -> Response:
+    """The panel that starts a run: of the active run, or idle."""
+    active = load_active_run(db.session)
+    return _panel(_progress_of(active.id) if active else RunProgress())
+
+
+@fragments.get("/progress/<run_id>")
+def run_progress(run_id: str) -> Response:
+    """The panel of one run; announces its end."""
+    shown = _progress_of(run_id)
+    return _announce_end(_panel(shown), shown)
+
+
+@fragments.post("/progress")
+def start_run() -> Response:
+    """Start a run by hand; the panel then shows its progress, or what was wrong (422)."""
+    return _panel(_start(request.form.get("symbols", "")))
+
+
+@fragments.post("/progress/<run_id>/cancel")
+def cancel_run(run_id: str) -> Response:
+    """Ask an active run to stop."""
+    house().runner.cancel(run_id)
+    return _panel(_progress_of(run_id))
+
+
+@fragments.get("/markets/<path:symbol>/candles")
+def candles(symbol: str) -> str:
+    """The candles of a market in one granularity."""
+    granularity = read_granularity(request.args)
+    rows = load_candles(
+        db.session, symbol, granularity=granularity, start=None, end=None, limit=CANDLES_SHOWN
+    )
+    return render_template(
+        "fragments/_candles.html", symbol=symbol, candles=rows, granularity=granularity
+    )
+
+
+def _start(symbols: str) -> RunProgress:
+    try:
+        run_id = house().runner.start(
+            trigger=Trigger.MANUAL, symbols=read_symbols(symbols), requested_by=REQUESTED_BY
+        )
+    except InvalidRequest as error:
+        return RunProgress.refused(str(error), error.details, symbols=symbols)
+    except RunAlreadyActive as error:
+        return _progress_of(error.run_id, message="A run was already active. This is it.")
+    return _progress_of(run_id)
+
+
+def _progress_of(run_id: str, *, message: str = "") -> RunProgress:
+    detail = load_run(db.session, run_id)
+    return RunProgress.of(detail, now=house().clock(), message=message)
+
+
+def _panel(shown: RunProgress) -> Response:
+    refused = shown.state == "idle" and shown.message
+    body = render_template("fragments/_progress.html", progress=shown)
+    return make_response(body, 422 if refused else 200)
+
+
+def _announce(response: Response, event: str) -> Response:
+    response.headers["HX-Trigger"] = event
+    return response
+
+
+def _announce_end(response: Response, shown: RunProgress) -> Response:
+    return _announce(response, RUN_FINISHED) if shown.state == "finished" else response

@@ -1,0 +1,133 @@
+"""The dashboard's pages: read the address, ask one or two services, render."""
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from app.domain import RunStatus, Trigger
+from app.errors import RunAlreadyActive
+from app.extensions import db
+from app.providers.base import provider_classes
+from app.services.markets import load_candles, load_latest_snapshots, load_market, load_markets
+from app.services.overview import load_overview
+from app.services.runs import load_active_run, load_run, load_runs
+from app.services.views import RunDetail, RunView
+from app.web.addresses import (
+    MarketQuery,
+    RunQuery,
+    SnapshotQuery,
+    read_granularity,
+    read_symbols,
+)
+from app.web.house import house
+from app.web.progress import RunProgress
+
+pages = Blueprint("pages", __name__)
+
+REQUESTED_BY = "dashboard"
+CANDLES_SHOWN = 168
+
+
+@pages.get("/")
+def overview() -> str:
+    """Is the data good now, what runs, and the latest snapshots."""
+    query = SnapshotQuery.read(request.args)
+    state = load_overview(db.session, house())
+    snapshots = load_latest_snapshots(
+        db.session, search=query.search, sort=query.sort, cursor=query.cursor
+    )
+    return render_template(
+        "pages/overview.html",
+        overview=state,
+        snapshots=snapshots,
+        query=query,
+        progress=_progress(state.active_run),
+    )
+
+
+@pages.get("/runs")
+def runs() -> str:
+    """The runs, newest first, narrowed by the address; the active one on top."""
+    query = RunQuery.read(request.args)
+    page = load_runs(
+        db.session,
+        status=query.status,
+        trigger=query.trigger,
+        provider=query.provider,
+        cursor=query.cursor,
+    )
+    active = load_active_run(db.session)
+    return render_template(
+        "pages/runs.html",
+        page=page,
+        query=query,
+        progress=_progress(active),
+        statuses=["", *RunStatus],
+        triggers=list(Trigger),
+        providers=sorted({*provider_classes(), *filter(None, [query.provider])}),
+    )
+
+
+@pages.post("/runs")
+def start_run() -> Response:
+    """Start a run by hand and show it."""
+    run_id = house().runner.start(
+        trigger=Trigger.MANUAL,
+        symbols=read_symbols(request.form.get("symbols", "")),
+        requested_by=REQUESTED_BY,
+    )
+    return redirect(url_for(".run", run_id=run_id), code=303)
+
+
+@pages.errorhandler(RunAlreadyActive)
+def show_active_run(error: RunAlreadyActive) -> Response:
+    """A second start leads to the run that is active."""
+    flash("A run was already active, so none was started. This is it.", "warning")
+    return redirect(url_for("pages.run", run_id=error.run_id), code=303)
+
+
+@pages.get("/runs/<run_id>")
+def run(run_id: str) -> str:
+    """One run in full."""
+    detail = load_run(db.session, run_id)
+    progress = RunProgress.of(detail, now=house().clock())
+    return render_template("pages/run.html", detail=detail, progress=progress)
+
+
+@pages.post("/runs/<run_id>/cancel")
+def cancel_run(run_id: str) -> Response:
+    """Ask an active run to stop at its next safe point."""
+    house().runner.cancel(run_id)
+    flash("The run was asked to stop; it ends at its next safe point.", "info")
+    return redirect(url_for(".run", run_id=run_id), code=303)
+
+
+@pages.get("/markets")
+def markets() -> str:
+    """The markets that are followed."""
+    query = MarketQuery.read(request.args)
+    page = load_markets(db.session, search=query.search, cursor=query.cursor)
+    return render_template("pages/markets.html", page=page, query=query)
+
+
+@pages.get("/markets/<path:symbol>")
+def market(symbol: str) -> str:
+    """Everything known about one market."""
+    granularity = read_granularity(request.args)
+    detail = load_market(db.session, symbol)
+    candles = load_candles(
+        db.session, symbol, granularity=granularity, start=None, end=None, limit=CANDLES_SHOWN
+    )
+    return render_template(
+        "pages/market.html",
+        detail=detail,
+        symbol=detail.market.symbol,
+        candles=candles,
+        granularity=granularity,
+    )
+
+
+def _progress(active: RunView | None) -> RunProgress:
+    """The panel without stages; they come with its first refresh."""
+    if active is None:
+        return RunProgress()
+    return RunProgress.of(RunDetail(run=active, stages=(), rejected=()), now=house().clock())

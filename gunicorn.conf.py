@@ -1,0 +1,97 @@
+"""How gunicorn serves Tapedeck: gthread workers, the scheduler started in each after the fork."""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from prometheus_client import multiprocess
+
+from app.errors import SettingsError
+from app.jobs import start_jobs, stop_jobs
+from app.logs import LineFormatter
+from app.providers.base import provider_classes
+from app.settings_loader import load_settings
+from app.settings_report import format_problems
+
+try:
+    _settings = load_settings(
+        {name: cls.Settings for name, cls in provider_classes().items()}
+    ).settings
+except SettingsError as error:
+    print(format_problems(error), file=sys.stderr)
+    raise SystemExit(2) from None
+
+# Read by the workers when they import app.metrics; one folder a master.
+_metrics_directory = Path(tempfile.gettempdir()) / f"tapedeck-metrics-{os.getuid()}-{os.getpid()}"
+os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_metrics_directory))
+
+bind = (
+    f"[{_settings.host}]:{_settings.port}"
+    if ":" in _settings.host
+    else (f"{_settings.host}:{_settings.port}")
+)
+workers = _settings.web_workers
+threads = _settings.web_threads
+worker_class = "gthread"
+preload_app = False
+# A run may finish before its worker goes, and gets a little time to end cleanly if it does not.
+graceful_timeout = 30
+timeout = 60
+keepalive = 5
+control_socket_disable = True
+limit_request_line = 4094
+limit_request_fields = 50
+limit_request_field_size = 8190
+proc_name = "tapedeck"
+accesslog = None
+logconfig_dict = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"()": LineFormatter}},
+    "handlers": {"line": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"level": _settings.log_level.upper(), "handlers": ["line"]},
+    "loggers": {
+        "gunicorn.error": {"level": "WARNING", "handlers": ["line"], "propagate": False},
+        "gunicorn.access": {"level": "WARNING", "handlers": ["line"], "propagate": False},
+    },
+}
+
+
+def on_starting(server):
+    """Refuse an address that others can reach while the doors have no keys."""
+    for address in server.cfg.address:
+        missing = _settings.missing_for(address[0]) if isinstance(address, tuple) else []
+        if missing:
+            print(
+                f"Tapedeck does not serve at {address[0]}, which others can reach, without "
+                f"SECRET_KEY and OPERATOR_TOKEN; {' and '.join(missing)} not set.",
+                file=sys.stderr,
+            )
+            raise SystemExit(2)
+    shutil.rmtree(_metrics_directory, ignore_errors=True)
+    _metrics_directory.mkdir(parents=True)
+
+
+def when_ready(server):
+    """Say where the dashboard is, once it answers."""
+    for listener in server.LISTENERS:
+        print(f"Tapedeck serves {listener!s}", flush=True)
+
+
+def post_worker_init(worker):
+    """Start the scheduler in the worker: threads would not survive the fork."""
+    start_jobs(worker.app.wsgi())
+
+
+def worker_exit(server, worker):
+    """Let a run finish, or end it cleanly, before the worker goes."""
+    application = worker.app.callable
+    if application is not None:
+        stop_jobs(application, grace_seconds=max(0, server.cfg.graceful_timeout - 10))
+
+
+def child_exit(server, worker):
+    """Drop the gauges of a worker that is gone."""
+    multiprocess.mark_process_dead(worker.pid)

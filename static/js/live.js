@@ -1,0 +1,54 @@
+// Keeps self-refreshing fragments alive through lost connections and quiet while nobody looks.
+const RETRY_AFTER_MS = 3000;
+const HIGHEST_FINAL_STATUS = 499;
+const waiting = new Set();
+
+// A fragment asks again on the event "retry" (see its hx-trigger).
+function askAgain(element) {
+  if (element.isConnected && element.matches("[data-live]")) {
+    element.dispatchEvent(new CustomEvent("retry"));
+  }
+}
+
+function retryLater(event) {
+  const element = event.detail.elt;
+  if (!element.matches("[data-live]")) return;
+  document.body.classList.add("connection-lost");
+  setTimeout(() => askAgain(element), RETRY_AFTER_MS);
+}
+
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const element = event.detail.elt;
+  if (document.hidden && element.matches("[data-live]")) {
+    event.preventDefault();
+    waiting.add(element);
+  }
+});
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  for (const element of waiting) askAgain(element);
+  waiting.clear();
+});
+document.addEventListener("htmx:sendError", retryLater);
+document.addEventListener("htmx:timeout", retryLater);
+document.addEventListener("htmx:responseError", (event) => {
+  if (event.detail.xhr.status > HIGHEST_FINAL_STATUS) retryLater(event);
+});
+document.addEventListener("htmx:afterOnLoad", () => {
+  document.body.classList.remove("connection-lost");
+});
+
+// What a screen reader is told when a run ends.
+document.addEventListener("htmx:load", (event) => {
+  const news = event.target.closest("[data-announce]") ?? event.target.querySelector("[data-announce]");
+  if (news) document.getElementById("announcer").textContent = news.dataset.announce;
+});
+
+// Filters apply at once; the button stays for everyone without script.
+document.addEventListener("change", (event) => {
+  event.target.closest("form[data-autosubmit]")?.requestSubmit();
+});
+
+window.addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll("main details")) details.open = true;
+});

@@ -1,0 +1,175 @@
+"""Metrics: declared once, exposed as text, right for one process and for several."""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from app import metrics
+from app.metrics import (
+    INGESTION_DURATION_MS,
+    INGESTION_FRESHNESS,
+    INGESTION_SUCCESS,
+    METRICS,
+    Kind,
+    Sample,
+    observe_provider_call,
+    observe_request,
+    process_samples,
+    render_prometheus,
+)
+
+COUNT_IN_A_PROCESS = """
+from app.metrics import observe_request, observe_provider_call
+for _ in range(3):
+    observe_request(method="GET", route="/api/runs", status=200, seconds=0.02)
+observe_provider_call(provider="mock", outcome="ok", seconds=0.3)
+"""
+SHOW = "from app.metrics import render_prometheus; print(render_prometheus([]).decode())"
+
+
+def exposed(body: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Every sample of an exposition by name and labels."""
+    families = text_string_to_metric_families(body.decode())
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def run_python(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_business_samples_stand_in_the_exposition_under_their_names() -> None:
+    body = render_prometheus([Sample(INGESTION_SUCCESS, 85), Sample(INGESTION_DURATION_MS, 1234)])
+    text = body.decode()
+    assert "# TYPE ingestion_success_total counter\ningestion_success_total 85.0\n" in text
+    assert "# TYPE ingestion_duration_ms gauge\ningestion_duration_ms 1234.0\n" in text
+    assert text.endswith("\n")
+
+
+def test_samples_of_one_metric_share_one_heading() -> None:
+    samples = [Sample(INGESTION_FRESHNESS, n, {"market": f"M{n}"}) for n in range(3)]
+    mixed = [samples[0], Sample(INGESTION_SUCCESS, 1), *samples[1:]]
+    assert render_prometheus(mixed).count(b"# TYPE ingestion_freshness_seconds") == 1
+
+
+@pytest.mark.parametrize("market", ['a"b', "a\\b", "two\nlines", "ü\u2028\U0001f680", "}{,="])
+def test_label_values_come_back_as_they_were(market: str) -> None:
+    body = render_prometheus([Sample(INGESTION_FRESHNESS, 5, {"market": market})])
+    assert exposed(body)["ingestion_freshness_seconds", (("market", market),)] == 5
+
+
+def test_label_that_utf8_cannot_carry_does_not_break_the_scrape() -> None:
+    body = render_prometheus([Sample(INGESTION_FRESHNESS, 5, {"market": "a\ud800"})])
+    assert exposed(body)["ingestion_freshness_seconds", (("market", "a?"),)] == 5
+
+
+@pytest.mark.parametrize("labels", [{}, {"market": "x", "other": "y"}, {"marked": "x"}])
+def test_sample_with_other_labels_than_declared_is_refused(labels: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="ingestion_freshness_seconds"):
+        Sample(INGESTION_FRESHNESS, 1, labels)
+
+
+def test_names_follow_the_conventions() -> None:
+    for name, metric in METRICS.items():
+        assert name == metric.name
+        assert name.endswith("_total") == (metric.kind is Kind.COUNTER)
+        assert metric.help.endswith(".")
+
+
+def test_metrics_the_dashboard_promises_are_declared() -> None:
+    assert {
+        "ingestion_success_total",
+        "ingestion_failure_total",
+        "ingestion_partial_total",
+        "ingestion_duration_ms",
+        "ingestion_last_success_timestamp_seconds",
+        "ingestion_freshness_seconds",
+        "cache_mode",
+        "http_requests_total",
+        "http_request_duration_seconds",
+        "provider_calls_total",
+        "provider_call_duration_seconds",
+    } <= METRICS.keys()
+
+
+def test_a_metric_declared_twice_is_an_error() -> None:
+    with pytest.raises(ValueError, match="cache_mode"):
+        metrics._gauge("cache_mode", "Again.")
+
+
+def test_requests_are_counted_by_method_route_and_status() -> None:
+    labels = (("method", "GET"), ("route", "/test/counted"), ("status", "503"))
+    for _ in range(2):
+        observe_request(method="GET", route="/test/counted", status=503, seconds=0.2)
+    found = exposed(render_prometheus([]))
+    assert found["http_requests_total", labels] == 2
+    assert found["http_request_duration_seconds_count", labels[:2]] == 2
+    assert found["http_request_duration_seconds_sum", labels[:2]] == pytest.approx(0.4)
+
+
+def test_provider_calls_are_counted_by_outcome() -> None:
+    observe_provider_call(provider="of-a-test", outcome="timeout", seconds=7)
+    found = exposed(render_prometheus([]))
+    assert found["provider_calls_total", (("outcome", "timeout"), ("provider", "of-a-test"))] == 1
+    assert found["provider_call_duration_seconds_sum", (("provider", "of-a-test"),)] == 7
+
+
+def test_process_samples_are_the_ones_of_the_exposition() -> None:
+    observe_request(method="POST", route="/test/same", status=200, seconds=0.001)
+    samples = {(s.name, tuple(sorted(s.labels.items()))): s.value for s in process_samples()}
+    assert samples == exposed(render_prometheus([]))
+
+
+def test_processes_that_have_ended_are_added_up(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    for _ in range(3):
+        run_python(COUNT_IN_A_PROCESS, PROMETHEUS_MULTIPROC_DIR=folder)
+    found = exposed(run_python(SHOW, PROMETHEUS_MULTIPROC_DIR=folder).encode())
+    labels = (("method", "GET"), ("route", "/api/runs"), ("status", "200"))
+    assert found["http_requests_total", labels] == 9
+    assert found["http_request_duration_seconds_count", labels[:2]] == 9
+    assert found["provider_calls_total", (("outcome", "ok"), ("provider", "mock"))] == 3
+
+
+def test_json_view_names_match_in_several_processes_too(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    run_python(COUNT_IN_A_PROCESS, PROMETHEUS_MULTIPROC_DIR=folder)
+    show = "from app.metrics import process_samples; print({s.name for s in process_samples()})"
+    names = run_python(show, PROMETHEUS_MULTIPROC_DIR=folder)
+    assert "'http_requests_total'" in names
+    assert "'http_request_duration_seconds_bucket'" in names
+
+
+def test_folder_that_refuses_writes_breaks_nothing_and_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_labels: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(metrics, "_complained", set())
+    monkeypatch.setattr(metrics._http_requests, "labels", refuse)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            observe_request(method="GET", route="/", status=200, seconds=0.1)
+    assert [record.message for record in caplog.records] == ["process metrics cannot be written"]
+
+
+def test_missing_folder_still_gives_the_business_metrics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "gone"))
+    assert exposed(render_prometheus([Sample(INGESTION_SUCCESS, 4)])) == {
+        ("ingestion_success_total", ()): 4
+    }
