@@ -37,7 +37,7 @@ threads = _settings.web_threads
 worker_class = "gthread"
 preload_app = False
 # A run may finish before its worker goes, and gets a little time to end cleanly if it does not.
-graceful_timeout = 30
+graceful_timeout = _settings.run_grace_seconds + 10
 timeout = 60
 keepalive = 5
 control_socket_disable = True
@@ -51,7 +51,8 @@ logconfig_dict = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": LineFormatter}},
     "handlers": {"line": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"level": _settings.log_level.upper(), "handlers": ["line"]},
+    # The application adds its own handler to the root of each worker.
+    "root": {"level": _settings.log_level.upper(), "handlers": []},
     "loggers": {
         "gunicorn.error": {"level": "WARNING", "handlers": ["line"], "propagate": False},
         "gunicorn.access": {"level": "WARNING", "handlers": ["line"], "propagate": False},
@@ -89,7 +90,7 @@ def worker_exit(server, worker):
     """Let a run finish, or end it cleanly, before the worker goes."""
     application = worker.app.callable
     if application is not None:
-        stop_jobs(application, grace_seconds=max(0, server.cfg.graceful_timeout - 10))
+        stop_jobs(application, grace_seconds=_settings.run_grace_seconds)
 
 
 def child_exit(server, worker):

@@ -1,5 +1,6 @@
 """Tapedeck: `create_app` is the only place where everything meets."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from flask import Flask
@@ -30,7 +31,14 @@ from app.web.pages import pages
 __all__ = ["create_app"]
 
 
-def create_app(loaded: LoadedSettings | None = None) -> Flask:
+def now() -> datetime:
+    """The present as aware UTC: the clock that everything else is handed."""
+    return datetime.now(UTC)
+
+
+def create_app(
+    loaded: LoadedSettings | None = None, *, clock: Callable[[], datetime] = now
+) -> Flask:
     """The application of these settings, those of the environment unless told otherwise.
 
     Connects to nothing yet. Raises `SettingsError` with every problem of the settings.
@@ -49,14 +57,14 @@ def create_app(loaded: LoadedSettings | None = None) -> Flask:
         static_folder=str(STATIC),
     )
     app.config.update(SECRET_KEY=load_secret_key(settings), SCHEDULER_API_ENABLED=False)
-    _bind_database(app, found)
+    _bind_database(app, found, clock)
     cache.init_app(app, config=cache_config(settings, database_url=_database_name(settings)))
     _bind_web(app, found)
     register_commands(app)
     return app
 
 
-def _bind_database(app: Flask, loaded: LoadedSettings) -> None:
+def _bind_database(app: Flask, loaded: LoadedSettings, clock: Callable[[], datetime]) -> None:
     settings = loaded.settings
     database = Database(settings)
     app.config["SQLALCHEMY_DATABASE_URI"] = PLACEHOLDER_URL
@@ -82,12 +90,12 @@ def _bind_database(app: Flask, loaded: LoadedSettings) -> None:
             settings,
             loaded.providers,
             create_engine=run_engine,
-            clock=now,
+            clock=clock,
             replace_cache=lambda: None,
         ),
-        clock=now,
+        clock=clock,
         cache_state=lambda: _cache_state(app),
-        started_at=now(),
+        started_at=clock(),
     )
 
 
@@ -102,11 +110,6 @@ def _bind_web(app: Flask, loaded: LoadedSettings) -> None:
     filters.init_app(app)
     for blueprint in (pages, fragments, api, health):
         app.register_blueprint(blueprint)
-
-
-def now() -> datetime:
-    """The present as aware UTC: the clock that everything else is handed."""
-    return datetime.now(UTC)
 
 
 def _cache_state(app: Flask) -> CacheState:

@@ -3,13 +3,10 @@
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from threading import Lock
-from types import TracebackType
-from typing import Any, Final, NewType, Self, TypeAlias, TypeVar
+from typing import Any, NewType, TypeAlias, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -18,6 +15,7 @@ from sqlalchemy.engine import make_url
 from app.cache_backend import TieredCache
 from app.cache_breaker import CacheMode, CacheState
 from app.cache_codec import MISS
+from app.cache_flight import SingleFlight
 from app.extensions import cache
 from app.settings import Settings
 
@@ -42,8 +40,6 @@ Json: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
 Value = TypeVar("Value")
 
 _GENERATION = re.compile(r"[\w.-]{1,120}", re.ASCII)
-# A request waits so long for another that builds the same value, then builds it itself.
-_FLIGHT_PATIENCE_SECONDS: Final = 10.0
 
 
 class Entry(StrEnum):
@@ -131,67 +127,7 @@ def cache_config(settings: Settings, *, database_url: str) -> dict[str, object]:
     }
 
 
-class _Flight:
-    """One building of one value; others may wait for its outcome."""
-
-    def __init__(self, leave: Callable[[], None]) -> None:
-        self.outcome: Future[Any] = Future()
-        self._leave = leave
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._leave()
-        if error is not None:
-            self.outcome.set_exception(error)
-
-
-class _Flights:
-    """Lets one thread at a time build the value of a key, while others wait for the same."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._flying: dict[object, _Flight] = {}
-
-    def share(self, subject: object, build: Callable[[], Value]) -> Value:
-        """What `build` returns, called here or by the thread that was first."""
-        flight, is_first = self._join(subject)
-        if not is_first:
-            return self._await(flight, build)
-        with flight:
-            value = build()
-            flight.outcome.set_result(value)
-        return value
-
-    def _join(self, subject: object) -> tuple[_Flight, bool]:
-        with self._lock:
-            flight = self._flying.get(subject)
-            if flight is not None:
-                return flight, False
-            flight = self._flying[subject] = _Flight(lambda: self._land(subject))
-            return flight, True
-
-    def _land(self, subject: object) -> None:
-        with self._lock:
-            del self._flying[subject]
-
-    def _await(self, flight: _Flight, build: Callable[[], Value]) -> Value:
-        try:
-            value: Value = flight.outcome.result(timeout=_FLIGHT_PATIENCE_SECONDS)
-        except TimeoutError:
-            if flight.outcome.done():
-                raise
-            return build()
-        return value
-
-
-_flights = _Flights()
+_flights = SingleFlight()
 
 
 def _read(key: CacheKey, kind: Any, ttl_seconds: int, build: Callable[[], Value]) -> Value:

@@ -42,6 +42,11 @@ class Changes:
         self.names |= other.names
         self.prefixes |= other.prefixes
 
+    def clear(self) -> None:
+        """Forget them."""
+        self.names.clear()
+        self.prefixes.clear()
+
     def __bool__(self) -> bool:
         return bool(self.names or self.prefixes)
 

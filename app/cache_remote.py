@@ -31,6 +31,7 @@ _FAULTS = (
     ValueError,
     TypeError,
     LookupError,
+    AttributeError,
     RuntimeError,
 )
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
@@ -204,24 +205,35 @@ class Remote:
         return answer
 
     def _probe(self) -> None:
-        lost: Changes | None = None
+        lost = Changes()
+        trouble = "probe broken off"
         try:
-            # Connecting anew takes its time, and says nothing about how long a call will take.
-            self._client.ping()
-            started = time.perf_counter()
-            _write_and_read_back(self._client)
-            if self.breaker.is_too_slow(time.perf_counter() - started):
-                self.breaker.probe_failed("slow answers")
-                return
-            for _ in range(_RECOVERY_ROUNDS):
-                lost = self.breaker.take_lost()
-                forget(self._client, lost)
-                lost = None
-                if self.breaker.close(self._on_recovery):
-                    return
-            self.breaker.probe_failed("too many changes to catch up with")
+            trouble = self._trouble() or self._catch_up(lost)
         except _FAULTS as error:
-            self.breaker.probe_failed(reason_of(error), lost=lost)
+            trouble = reason_of(error)
+        finally:
+            # However it ended: the next probe must be able to start.
+            if trouble:
+                self.breaker.probe_failed(trouble, lost=lost)
+
+    def _trouble(self) -> str:
+        """What still speaks against Redis; empty when it is fast and keeps what it is given."""
+        # Connecting anew takes its time, and says nothing about how long a call will take.
+        self._client.ping()
+        started = time.perf_counter()
+        _write_and_read_back(self._client)
+        is_too_slow = self.breaker.is_too_slow(time.perf_counter() - started)
+        return "slow answers" if is_too_slow else ""
+
+    def _catch_up(self, lost: Changes) -> str:
+        """Delete in Redis what it missed and close the breaker; what is left stays in `lost`."""
+        for _ in range(_RECOVERY_ROUNDS):
+            lost.add(self.breaker.take_lost())
+            forget(self._client, lost)
+            lost.clear()
+            if self.breaker.close(self._on_recovery):
+                return ""
+        return "too many changes to catch up with"
 
 
 def forget(client: "Redis", changes: Changes) -> int:

@@ -1,10 +1,8 @@
 """`flask serve`: everything `make run` does after the set-up, in one command."""
 
 import os
-import signal
-import subprocess
 import sys
-from types import FrameType
+from typing import NoReturn
 
 import click
 from flask import Flask, current_app
@@ -35,7 +33,7 @@ def serve_command() -> None:
     db.session.remove()
     db.engine.dispose()
     house.runner.shutdown(grace_seconds=0)
-    sys.exit(_serve())
+    _become_gunicorn()
 
 
 def _first_run(house: House) -> None:
@@ -56,16 +54,12 @@ def _first_run(house: House) -> None:
         click.echo(run.error_message, err=True)
 
 
-def _serve() -> int:
-    """Run gunicorn until it ends; signals to us are passed on, Ctrl-C reaches it by itself."""
+def _become_gunicorn() -> NoReturn:
+    """Replace this process, so that signals and Ctrl-C reach gunicorn itself.
+
+    The embedded server is left running: the workers take it over and the last of them stops it.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
     command = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py")]
-    server = subprocess.Popen([*command, "wsgi:app"], cwd=os.getcwd())  # noqa: S603
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        server.send_signal(number)
-
-    signal.signal(signal.SIGTERM, pass_on)
-    signal.signal(signal.SIGHUP, pass_on)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    status = server.wait()
-    return 0 if status in (0, -signal.SIGINT, -signal.SIGTERM) else status
+    os.execv(sys.executable, [*command, "wsgi:app"])  # noqa: S606

@@ -54,7 +54,9 @@ class Settings(SettingsGroup):
         shows="address",
     )
     instance_path: Path = variable(
-        Path("instance"), "Folder of the embedded database and the generated key.", "a folder"
+        Path("instance"),
+        "Folder of the embedded database and of the key that was made.",
+        "a folder",
     )
 
     # What is collected, and when
@@ -102,6 +104,9 @@ class Settings(SettingsGroup):
     run_heartbeat_seconds: float = variable(
         15, "How often a run shows a sign of life.", "0.5 to 600", ge=0.5, le=600
     )
+    run_grace_seconds: int = variable(
+        20, "How long a stopping process lets its run finish.", "0 to 600", ge=0, le=600
+    )
     scheduler_poll_seconds: float = variable(
         5, "How often each process looks for a due tick.", "0.5 to 60", ge=0.5, le=60
     )
@@ -119,10 +124,15 @@ class Settings(SettingsGroup):
         300, "How long an answer may be served from the cache.", "1 to 86400", ge=1, le=86_400
     )
     alert_webhook_url: HttpUrl = variable(
-        None, "Where alerts are sent. Unset: none are.", "an http(s) address", shows="host"
+        None,
+        "Address for alerts. Checked, but this version sends none yet.",
+        "an http(s) address",
+        shows="host",
     )
     alert_min_severity: Annotated[Literal["info", "warning", "critical"], Lowered] = variable(
-        "warning", "The least severity that is sent.", "info, warning or critical"
+        "warning",
+        "The least severity to send. Checked, but not used yet.",
+        "info, warning or critical",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Lowered] = variable(
         "info", "The least level that is logged.", "debug, info, warning or error"

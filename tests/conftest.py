@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask_migrate import upgrade
 
 from app.database.embedded import EmbeddedPostgres
+from app.paths import MIGRATIONS
+from tests.apps import bare_app
 from tests.servers import (
     FAST_AND_LOOSE,
     ScriptedServer,
@@ -49,6 +52,9 @@ def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 def prepare_template(url: str) -> None:
     """Bring the template of all test databases to its schema; runs once in a session."""
+    with bare_app(url) as app:
+        upgrade(directory=str(MIGRATIONS))
+        app.extensions["migrate"].db.engine.dispose()
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +62,12 @@ def database_url(postgres_url: str, worker_id: str) -> str:
     """A database of this worker's own, copied from the migrated template."""
     create_database_once(postgres_url, TEMPLATE_NAME, prepare_template)
     return create_database(postgres_url, f"tapedeck_{worker_id}", TEMPLATE_NAME)
+
+
+@pytest.fixture(scope="module")
+def fresh_database_url(postgres_url: str, database_url: str, worker_id: str) -> str:
+    """An empty, migrated database for one module that keeps its rows from test to test."""
+    return create_database(postgres_url, f"tapedeck_module_{worker_id}", TEMPLATE_NAME)
 
 
 @pytest.fixture(scope="session")

@@ -87,7 +87,7 @@ def test_a_value_of_another_type_than_asked_for_is_refused(value: object, kind: 
         decode(encode("name", value, expires_at_ms=0), kind)
 
 
-@pytest.mark.parametrize("value", [object(), {(1, 2): 3}, 2**70, "\ud800", lambda: None])
+@pytest.mark.parametrize("value", [object(), {(1, 2): 3}, "\ud800", lambda: None])
 def test_what_json_cannot_carry_is_refused(value: object) -> None:
     with pytest.raises(UnstorableValue):
         encode("name", value, expires_at_ms=0)

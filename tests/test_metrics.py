@@ -23,13 +23,23 @@ from app.metrics import (
     render_prometheus,
 )
 
-COUNT_IN_A_PROCESS = """
-from app.metrics import observe_request, observe_provider_call
+COUNT_IN_THREE_PROCESSES = """
+import os
+from app.metrics import observe_provider_call, observe_request, process_samples, render_prometheus
+
+def count():
+    for _ in range(3):
+        observe_request(method="GET", route="/api/runs", status=200, seconds=0.02)
+    observe_provider_call(provider="mock", outcome="ok", seconds=0.3)
+
 for _ in range(3):
-    observe_request(method="GET", route="/api/runs", status=200, seconds=0.02)
-observe_provider_call(provider="mock", outcome="ok", seconds=0.3)
+    if not (child := os.fork()):
+        count()
+        os._exit(0)
+    os.waitpid(child, 0)
+print(sorted({sample.name for sample in process_samples()}))
+print(render_prometheus([]).decode(), end="")
 """
-SHOW = "from app.metrics import render_prometheus; print(render_prometheus([]).decode())"
 
 
 def exposed(body: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -40,14 +50,6 @@ def exposed(body: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]
         for family in families
         for sample in family.samples
     }
-
-
-def run_python(code: str, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **environment}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return done.stdout
 
 
 def test_business_samples_stand_in_the_exposition_under_their_names() -> None:
@@ -133,23 +135,20 @@ def test_process_samples_are_the_ones_of_the_exposition() -> None:
 
 
 def test_processes_that_have_ended_are_added_up(tmp_path: Path) -> None:
-    folder = str(tmp_path)
-    for _ in range(3):
-        run_python(COUNT_IN_A_PROCESS, PROMETHEUS_MULTIPROC_DIR=folder)
-    found = exposed(run_python(SHOW, PROMETHEUS_MULTIPROC_DIR=folder).encode())
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT_IN_THREE_PROCESSES],
+        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        check=True,
+    )
+    names, _, exposition = done.stdout.partition(b"\n")
+    found = exposed(exposition)
     labels = (("method", "GET"), ("route", "/api/runs"), ("status", "200"))
     assert found["http_requests_total", labels] == 9
     assert found["http_request_duration_seconds_count", labels[:2]] == 9
     assert found["provider_calls_total", (("outcome", "ok"), ("provider", "mock"))] == 3
-
-
-def test_json_view_names_match_in_several_processes_too(tmp_path: Path) -> None:
-    folder = str(tmp_path)
-    run_python(COUNT_IN_A_PROCESS, PROMETHEUS_MULTIPROC_DIR=folder)
-    show = "from app.metrics import process_samples; print({s.name for s in process_samples()})"
-    names = run_python(show, PROMETHEUS_MULTIPROC_DIR=folder)
-    assert "'http_requests_total'" in names
-    assert "'http_request_duration_seconds_bucket'" in names
+    assert eval(names) == sorted({name for name, _ in found})
 
 
 def test_folder_that_refuses_writes_breaks_nothing_and_is_told_once(

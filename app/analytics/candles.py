@@ -8,7 +8,7 @@ A candle is derived from all observations of its interval, so the caller hands o
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 import numpy as np
 
@@ -163,7 +163,7 @@ def _columns_of_observations(
         closes=prices,
         sums=prices,
         counts=[1] * len(prices),
-        volumes=[None] * len(prices),
+        volumes=(),
         first_observed=observed,
         last_observed=observed,
         is_adjacent=np.ones(max(len(prices) - 1, 0), np.bool_),
@@ -231,44 +231,65 @@ def _build(
     basis: CandleBasis,
 ) -> list[DerivedCandle]:
     """One candle a group; the rows of a group are `columns[start:end]` in order of time."""
-    openings = [from_micros(micros) for micros in slot_openings(groups.slots, granularity).tolist()]
-    deviations = [to_ratio(value) for value in _volatility(columns, groups).tolist()]
-    latest_opening_of_final = now - granularity.step
-    candles = []
-    for market_id, opened_at, deviation, start, end in zip(
-        groups.market_ids.tolist(),
-        openings,
-        deviations,
-        groups.starts.tolist(),
-        groups.ends.tolist(),
-        strict=True,
-    ):
-        opening, closing = columns.opens[start], columns.closes[end - 1]
-        sample_count = sum(columns.counts[start:end])
-        candles.append(
-            DerivedCandle(
-                market_id,
-                granularity,
-                opened_at,
-                opening,
-                max(columns.highs[start:end]),
-                min(columns.lows[start:end]),
-                closing,
-                columns.volume_of(start, end),
-                columns.average_of(start, end, sample_count),
-                deviation,
-                _change(opening, closing),
-                sample_count,
-                columns.first_observed_of(start, end),
-                columns.last_observed_of(start, end),
-                opened_at <= latest_opening_of_final,
-                basis,
+    openings = map(from_micros, slot_openings(groups.slots, granularity).tolist())
+    latest_final = now - granularity.step
+    with localcontext(WIDE):  # once for all: the sums of volumes and samples are exact
+        return [
+            _candle(
+                columns,
+                slice(start, end),
+                market_id=market_id,
+                granularity=granularity,
+                opened_at=opened_at,
+                volatility=to_ratio(deviation),
+                is_final=opened_at <= latest_final,
+                basis=basis,
             )
-        )
-    return candles
+            for market_id, opened_at, deviation, start, end in zip(
+                groups.market_ids.tolist(),
+                openings,
+                _deviations(columns, groups).tolist(),
+                groups.starts.tolist(),
+                groups.ends.tolist(),
+                strict=True,
+            )
+        ]
 
 
-def _volatility(columns: CandleColumns, groups: Groups) -> FloatArray:
+def _candle(
+    columns: CandleColumns,
+    rows: slice,
+    *,
+    market_id: int,
+    granularity: Granularity,
+    opened_at: datetime,
+    volatility: Decimal | None,
+    is_final: bool,
+    basis: CandleBasis,
+) -> DerivedCandle:
+    opening, closing = columns.opens[rows.start], columns.closes[rows.stop - 1]
+    sample_count = sum(columns.counts[rows])
+    return DerivedCandle(
+        market_id=market_id,
+        granularity=granularity,
+        opened_at=opened_at,
+        open=opening,
+        high=max(columns.highs[rows]),
+        low=min(columns.lows[rows]),
+        close=closing,
+        volume=columns.volume_of(rows),
+        average=columns.average_of(rows, sample_count),
+        volatility=volatility,
+        change_pct=_change(opening, closing),
+        sample_count=sample_count,
+        first_observed_at=columns.first_observed_of(rows),
+        last_observed_at=columns.last_observed_of(rows),
+        is_final=is_final,
+        basis=basis,
+    )
+
+
+def _deviations(columns: CandleColumns, groups: Groups) -> FloatArray:
     """Sample deviation of the returns between adjacent rows of each group; NaN below two."""
     prices = np.fromiter(map(float, columns.closes), np.float64, len(columns.closes))
     group_of_row = np.repeat(np.arange(len(groups.slots)), groups.ends - groups.starts)

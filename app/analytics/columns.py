@@ -2,19 +2,20 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import TypeVar
 
 import numpy as np
 
 from app.analytics.instants import BoolArray, FloatArray, IntArray, slots_of
 from app.analytics.ratios import is_flat
-from app.analytics.rounding import WIDE, divide
+from app.analytics.rounding import divide
 from app.domain import Granularity
 
 Value = TypeVar("Value")
 
+_ZERO = Decimal(0)
 # An average has 28 digits; times its sample count, rounded to 26, it is the exact sum again
 # wherever the sum has no more digits than that.
 _SUM_CONTEXT = Context(prec=26, rounding=ROUND_HALF_EVEN, Emax=999_999, Emin=-999_999)
@@ -35,7 +36,8 @@ class CandleColumns:
     """The rows behind the candles, sorted by market and time; `is_adjacent` has one less.
 
     `sums` are the sums of the samples of each row, `counts` their number. `is_adjacent` says of
-    each neighbouring pair whether a return may be taken between its closes.
+    each neighbouring pair whether a return may be taken between its closes. No `volumes` at all
+    stand for none known. The sums are exact in a decimal context that is wide enough (`WIDE`).
     """
 
     opens: Sequence[Decimal]
@@ -49,22 +51,24 @@ class CandleColumns:
     last_observed: Sequence[datetime | None]
     is_adjacent: BoolArray
 
-    def volume_of(self, start: int, end: int) -> Decimal | None:
+    def volume_of(self, rows: slice) -> Decimal | None:
         """The exact sum of the volumes; None when one of them is missing."""
-        present = [volume for volume in self.volumes[start:end] if volume is not None]
-        return _exact_sum(present) if len(present) == end - start else None
+        if not self.volumes:
+            return None
+        present = [volume for volume in self.volumes[rows] if volume is not None]
+        return sum(present, _ZERO) if len(present) == rows.stop - rows.start else None
 
-    def average_of(self, start: int, end: int, sample_count: int) -> Decimal:
+    def average_of(self, rows: slice, sample_count: int) -> Decimal:
         """The mean of the samples behind the rows, to 28 significant digits."""
-        return divide(_exact_sum(self.sums[start:end]), Decimal(sample_count))
+        return divide(sum(self.sums[rows], _ZERO), Decimal(sample_count))
 
-    def first_observed_of(self, start: int, end: int) -> datetime | None:
+    def first_observed_of(self, rows: slice) -> datetime | None:
         """The earliest known observation of the rows."""
-        return _first_present(self.first_observed[start:end])
+        return _first_present(self.first_observed[rows])
 
-    def last_observed_of(self, start: int, end: int) -> datetime | None:
+    def last_observed_of(self, rows: slice) -> datetime | None:
         """The latest known observation of the rows."""
-        return _first_present(self.last_observed[start:end][::-1])
+        return _first_present(self.last_observed[rows][::-1])
 
 
 def arrange(market_ids: IntArray, instants: IntArray, ranks: IntArray | None = None) -> IntArray:
@@ -118,10 +122,7 @@ def sums_of_parts(averages: Iterable[Decimal], counts: Iterable[int]) -> list[De
     ]
 
 
-def _exact_sum(values: Sequence[Decimal]) -> Decimal:
-    with localcontext(WIDE):
-        return sum(values, Decimal(0))
-
-
 def _first_present(instants: Sequence[datetime | None]) -> datetime | None:
-    return next((instant for instant in instants if instant is not None), None)
+    # In UTC, because instants of a zone that repeats an hour do not even equal themselves abroad.
+    found = next((instant for instant in instants if instant is not None), None)
+    return found if found is None or found.tzinfo is UTC else found.astimezone(UTC)

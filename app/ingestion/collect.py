@@ -25,6 +25,8 @@ from app.providers.base import Capabilities
 DISCOVERY_QUOTE = "USD"
 # A gap this long at the end of a history is worth one of a limited number of calls.
 WORTH_A_CALL = timedelta(hours=2)
+# The base of a window of the whole look-back is the close before its start.
+BASE_STEPS = 2
 _LAST_CANDLES = """
     SELECT l.provider_id, l.quote, c.opened_at
     FROM listing l CROSS JOIN LATERAL (
@@ -164,7 +166,7 @@ def plan_history(
     last final one ends. Without a budget every listing continues in every run; with one only those
     whose history ends more than two hours ago.
     """
-    since = Granularity.HOURLY.floor(now - lookback)
+    since = Granularity.HOURLY.floor(now - lookback) - BASE_STEPS * HOUR
     fresh: list[tuple[datetime, Listing]] = []
     lagging: list[tuple[datetime, Listing]] = []
     for listing in listings:

@@ -37,6 +37,10 @@ class StopSignal(threading.Event):
             self.reason = reason
             self.set()
 
+    def as_error(self) -> RunStopped:
+        """The reason as an exception with a sentence for people."""
+        return RunStopped(self.reason, _STOPS[self.reason])
+
 
 @dataclass(frozen=True, slots=True)
 class RunOrder:
@@ -109,6 +113,6 @@ class RunContext:
     def check_stop(self) -> None:
         """A safe point: raises `RunStopped` when the run was cancelled or is past its deadline."""
         if self.stop.is_set():
-            raise RunStopped(self.stop.reason, _STOPS[self.stop.reason])
+            raise self.stop.as_error()
         if time.monotonic() >= self.deadline:
             raise RunStopped("deadline", _STOPS["deadline"])

@@ -1,6 +1,6 @@
 """Storing comparisons and ROI statistics, both derived from what is stored by now."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -31,12 +31,13 @@ FIGURES = (
     "minimum_acceptable_return",
 )
 _NEWEST = f"""
-    SELECT n.market_id, w."window", s.last_at, {", ".join("s." + name for name in FIGURES)}
-    FROM unnest(CAST(:market_ids AS int[])) AS n(market_id)
+    SELECT n.market_id, w."window", {", ".join("s." + name for name in FIGURES)}
+    FROM unnest(CAST(:market_ids AS int[]), CAST(:last AS timestamptz[])) AS n(market_id, last_at)
     CROSS JOIN unnest(CAST(:windows AS text[])) AS w("window")
     CROSS JOIN LATERAL (
         SELECT * FROM market_roi_statistic r
         WHERE r.market_id = n.market_id AND r.provider = :provider AND r."window" = w."window"
+          AND r.last_at <= n.last_at
         ORDER BY r.last_at DESC LIMIT 1
     ) s
 """  # noqa: S608 - the column names stand above
@@ -55,7 +56,9 @@ def store_roi_statistics(context: RunContext, connection: Connection) -> StageCo
         ),
     )
     counts = StageCounts()
-    newest = _load_newest(context, connection, list(present))
+    newest = _load_newest(
+        context, connection, {item.market_id: item.last_at for item in statistics}
+    )
     changed = [item for item in statistics if not _is_known(item, newest)]
     rows = roi_rows(changed, context.provider.name)
     counts.add(merge_rows(connection, ROI_STATISTICS, rows, run_id=context.order.run_id))
@@ -107,11 +110,12 @@ def _asset_types(context: RunContext) -> dict[int, AssetType]:
 
 
 def _load_newest(
-    context: RunContext, connection: Connection, market_ids: Iterable[int]
+    context: RunContext, connection: Connection, last_at: Mapping[int, datetime]
 ) -> dict[tuple[int, str], Any]:
     values = {
         "provider": context.provider.name,
-        "market_ids": list(market_ids),
+        "market_ids": list(last_at),
+        "last": list(last_at.values()),
         "windows": ["1h", "24h", "7d", "30d"],
     }
     rows = connection.execute(text(_NEWEST), values)
@@ -119,8 +123,8 @@ def _load_newest(
 
 
 def _is_known(item: RoiStatistic, newest: dict[tuple[int, str], Any]) -> bool:
-    """True when the newest stored statistic says the same, at this instant or an earlier one."""
+    """True when the newest statistic until then says the same."""
     stored = newest.get((item.market_id, item.window.value))
-    if stored is None or stored.last_at > item.last_at:
-        return False
-    return all(getattr(stored, name) == getattr(item, name) for name in FIGURES)
+    return stored is not None and all(
+        getattr(stored, name) == getattr(item, name) for name in FIGURES
+    )

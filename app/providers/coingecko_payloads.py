@@ -17,6 +17,7 @@ LARGEST_EXPONENT = 1_000
 
 _NULL = msgspec.Raw(b"null")
 _NUMBER = re.compile(rb"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_RANK = re.compile(rb"[1-9][0-9]{0,8}")
 _INSTANT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:)([0-9]{2})(\.[0-9]{1,9})?"
     r"(Z|[+-][0-9]{2}:?[0-9]{2})"
@@ -189,17 +190,25 @@ def read_number(raw: msgspec.Raw, what: str) -> Decimal | None:
     text = bytes(raw)
     if text == b"null":
         return None
-    shown = text[:40].decode(errors="replace")
-    quoted = len(text) > 2 and text[:1] == text[-1:] == b'"'
-    digits = text[1:-1] if quoted else text
+    digits = text[1:-1] if text[:1] == b'"' else text
     if len(digits) > LONGEST_NUMBER:
         raise BadRow("number_too_long", f"{what} has {len(digits):,} characters.")
     if not _NUMBER.fullmatch(digits):
-        raise BadRow("not_a_number", f"{what} is {shown}, which is not a number.")
+        raise BadRow("not_a_number", f"{what} is {_shown(text)}, which is not a number.")
     value = _decimal(digits.decode())
-    if value is None or (value and abs(value.adjusted()) > LARGEST_EXPONENT):
-        raise BadRow("number_out_of_range", f"{what} is {shown}, beyond any real figure.")
+    # Most figures are short and plain, and those can't be out of range.
+    if len(digits) > 16 or b"e" in digits or b"E" in digits:
+        _check_range(value, text, what)
     return value
+
+
+def _check_range(value: Decimal | None, text: bytes, what: str) -> None:
+    if value is None or abs(value.adjusted()) > LARGEST_EXPONENT:
+        raise BadRow("number_out_of_range", f"{what} is {_shown(text)}, beyond any real figure.")
+
+
+def _shown(text: bytes) -> str:
+    return text[:40].decode(errors="replace")
 
 
 def _decimal(text: str) -> Decimal | None:
@@ -211,7 +220,7 @@ def _decimal(text: str) -> Decimal | None:
 
 def _read_rank(raw: msgspec.Raw) -> int | None:
     text = bytes(raw)
-    return int(text) if re.fullmatch(rb"[1-9][0-9]{0,8}", text) else None
+    return int(text) if _RANK.fullmatch(text) else None
 
 
 def read_instant(text: str | None) -> datetime | None:

@@ -5,13 +5,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import TypeVar
 
 from app.domain import EPOCH_MONDAY, Candle, Listing, Snapshot
 from app.market_list import parse_symbol
 from app.providers.mock_paths import hashed_fraction
 
-# The kind of fault of a market moves on by one in so many seconds: one step a run by default.
-ROTATION_SECONDS = 900
+Row = TypeVar("Row")
+
+# The fault of a market's bad rows is another one so many seconds later.
+RUN_SECONDS = 900
+HOUR_SECONDS = 3600
 STALE_AGES = tuple(timedelta(hours=hours) for hours in (2, 9, 26, 80, 200))
 
 
@@ -91,14 +95,14 @@ class Faults:
     def spoil_snapshot(self, row: Snapshot, now: datetime) -> Snapshot:
         """The row, or a bad one in its place, with its raw text."""
         if self._hits("bad", self._bad_share, row.listing, now):
-            row = _SNAPSHOT_FAULTS[self._kind(len(_SNAPSHOT_FAULTS), row.listing, now)](row)
+            row = self._due(_SNAPSHOT_FAULTS, row.listing, now, RUN_SECONDS)(row)
         return replace(row, raw=raw_text(row))
 
     def spoil_candle(self, row: Candle) -> Candle:
         """The candle, or a bad one in its place; only bad ones carry raw text."""
         if not self._hits("bad", self._bad_share, row.listing, row.opened_at):
             return row
-        row = _CANDLE_FAULTS[self._kind(len(_CANDLE_FAULTS), row.listing, row.opened_at)](row)
+        row = self._due(_CANDLE_FAULTS, row.listing, row.opened_at, HOUR_SECONDS)(row)
         return replace(row, raw=raw_text(row))
 
     def _hits(self, kind: str, share: float, listing: Listing, instant: datetime) -> bool:
@@ -107,10 +111,16 @@ class Faults:
         names = (self._seed, kind, listing.provider_id, listing.quote, int(instant.timestamp()))
         return hashed_fraction(*names) < share
 
-    def _kind(self, count: int, listing: Listing, instant: datetime) -> int:
-        """Which of `count` faults is due: another one in every rotation, and for every market."""
-        first = int(count * hashed_fraction(self._seed, "fault", listing.provider_id))
-        return (first + int(instant.timestamp()) // ROTATION_SECONDS) % count
+    def _due(
+        self,
+        faults: Sequence[Callable[[Row], Row]],
+        listing: Listing,
+        instant: datetime,
+        seconds: int,
+    ) -> Callable[[Row], Row]:
+        """The fault whose turn it is: markets begin at different ones, and all move on together."""
+        first = int(len(faults) * hashed_fraction(self._seed, "fault", listing.provider_id))
+        return faults[(first + int(instant.timestamp()) // seconds) % len(faults)]
 
 
 def raw_text(row: Snapshot | Candle) -> str:

@@ -94,7 +94,10 @@ def _run(execution: Execution, tools: RunTools) -> None:
     try:
         report = run_pipeline(context, tools.engine, recorder, _closer(execution.ticket))
     except Exception as error:
-        _close_failed(execution, tools, context, error)
+        # Whoever noticed the stop first may not know why; the signal does.
+        is_stop = isinstance(error, RunStopped) and execution.stop.is_set()
+        cause = execution.stop.as_error() if is_stop else error
+        _close_failed(execution, tools, context, cause)
     else:
         _log_end(report)
         _replace_cache(tools, recorder)

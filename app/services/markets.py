@@ -1,5 +1,6 @@
 """Reading markets: the latest snapshots, one market with all that is known of it, its candles."""
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -90,6 +91,7 @@ _CANDLES = """
       AND (CAST(:end AS timestamptz) IS NULL OR opened_at < :end)
     ORDER BY opened_at DESC LIMIT :limit
 """
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(E[+-]?[0-9]{1,3})?")
 _WINDOW_ORDER = {"1h": 0, "24h": 1, "7d": 2, "30d": 3}
 
 
@@ -244,14 +246,10 @@ class _Order:
         if values is None:
             return None
         value, symbol = values
-        try:
-            number = float(value or 0)
-        except ValueError:
-            raise InvalidRequest("The cursor belongs to another list.") from None
-        if number != number:
-            raise InvalidRequest("The cursor belongs to another list.")
         if self.name == "symbol":
             return {"symbol": symbol or ""}
+        if not _NUMBER.fullmatch(value or "0"):
+            raise InvalidRequest("The cursor belongs to another list.")
         return {"is_null": value is None, "value": value or "0", "symbol": symbol or ""}
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,9 +28,14 @@ def read_cursor(cursor: str | None, length: int) -> list[str | None] | None:
         raise InvalidRequest("The cursor is not one that this server gave out.") from None
     if not isinstance(values, list) or len(values) != length:
         raise InvalidRequest("The cursor belongs to another list.")
-    if not all(value is None or isinstance(value, str) for value in values):
+    if not all(value is None or _is_storable(value) for value in values):
         raise InvalidRequest("The cursor is not one that this server gave out.")
     return values
+
+
+def _is_storable(value: object) -> bool:
+    """True for text that PostgreSQL can take: no NUL, no lone surrogate."""
+    return isinstance(value, str) and not re.search("[\0\ud800-\udfff]", value)
 
 
 def check_limit(limit: int) -> int:

@@ -40,9 +40,11 @@ _MISSED = """
 
 @dataclass(frozen=True, slots=True)
 class TickOutcome:
-    """What happened to the tick that is due: started, already_ran or active (another run works).
+    """What happened to the tick that is due.
 
-    `run_id` names the run of the tick, or the active one; it is empty when the tick was skipped.
+    `status` is started, already_ran, active (another run works, so the tick is skipped), skipped
+    (some time before) or claimed (somebody else is about to start its run). `run_id` names the run
+    of the tick, or the active one; it is empty for skipped and claimed.
     """
 
     status: str
@@ -58,15 +60,15 @@ def run_due_tick(session: AnySession, house: House, *, trigger: Trigger) -> Tick
     due_at = house.settings.schedule.latest_until(house.clock())
     known = _load_tick(session, due_at)
     if known is not None:
-        return TickOutcome("already_ran", due_at, known)
+        return known
     last = _load_last_tick(session)
     _record_missed(session, house, last, due_at)
     if last is None and trigger is Trigger.SCHEDULER:
         # A new installation starts with the next tick, not with one from before it existed.
         _claim(session, due_at, TickStatus.MISSED, "It was due before Tapedeck first ran.")
-        return TickOutcome("already_ran", due_at, "")
+        return TickOutcome("skipped", due_at, "")
     if not _claim(session, due_at, TickStatus.CLAIMED, ""):
-        return TickOutcome("already_ran", due_at, _load_tick(session, due_at) or "")
+        return _load_tick(session, due_at) or TickOutcome("claimed", due_at, "")
     return _start(session, house, due_at, trigger)
 
 
@@ -113,13 +115,18 @@ def _settle(
     session.commit()
 
 
-def _load_tick(session: AnySession, due_at: datetime) -> str | None:
-    """The run of a claimed tick (empty: none yet), None when nobody claimed it."""
-    row = session.execute(
-        text("SELECT run_id FROM schedule_tick WHERE schedule = :schedule AND due_at = :due_at"),
-        {"schedule": INGESTION, "due_at": due_at},
-    ).first()
-    return None if row is None else str(row.run_id or "")
+def _load_tick(session: AnySession, due_at: datetime) -> TickOutcome | None:
+    """What became of a tick so far, None when nobody claimed it."""
+    statement = text(
+        "SELECT status, run_id FROM schedule_tick WHERE schedule = :schedule AND due_at = :due_at"
+    )
+    row = session.execute(statement, {"schedule": INGESTION, "due_at": due_at}).first()
+    if row is None:
+        return None
+    if row.run_id is not None:
+        return TickOutcome("already_ran", due_at, str(row.run_id))
+    is_open = row.status == TickStatus.CLAIMED.value
+    return TickOutcome("claimed" if is_open else "skipped", due_at, "")
 
 
 def _claim(session: AnySession, due_at: datetime, status: TickStatus, reason: str) -> bool:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from app.domain import Granularity, RunStatus, Trigger
 from app.errors import InvalidRequest
@@ -27,17 +27,17 @@ class SnapshotQuery:
     def read(cls, args: Mapping[str, str]) -> Self:
         """The query of an address; the service judges `sort` and `cursor`."""
         return cls(
-            search=args.get("search", "").strip()[:LONGEST_SEARCH],
+            search=_words(args.get("search", "")),
             sort=args.get("sort") or "rank",
             cursor=args.get("cursor") or None,
         )
 
-    def address(self, *, cursor: str | None = None) -> dict[str, str]:
+    def address(self, *, cursor: str | None = None) -> dict[str, Any]:
         """The arguments of an address with this search and order, at `cursor` or at the start."""
         given = {"search": self.search, "sort": "" if self.sort == "rank" else self.sort}
         return _without_blanks(given | {"cursor": cursor or ""})
 
-    def sorted_by(self, field: str) -> dict[str, str]:
+    def sorted_by(self, field: str) -> dict[str, Any]:
         """The arguments of an address that sorts by `field`, or turns its order round."""
         first, second = (f"-{field}", field) if field in _DESCENDING_FIRST else (field, f"-{field}")
         return SnapshotQuery(self.search, second if self.sort == first else first).address()
@@ -62,7 +62,7 @@ class RunQuery:
         return cls(
             status=read_choice(RunStatus, "status", args),
             trigger=read_choice(Trigger, "trigger", args),
-            provider=args.get("provider", "").strip()[:LONGEST_SEARCH] or None,
+            provider=_words(args.get("provider", "")) or None,
             cursor=args.get("cursor") or None,
         )
 
@@ -71,7 +71,7 @@ class RunQuery:
         """True where the address narrows the runs, wherever the page starts."""
         return any((self.status, self.trigger, self.provider))
 
-    def address(self, **changes: str | None) -> dict[str, str]:
+    def address(self, **changes: str | None) -> dict[str, Any]:
         """The arguments of an address with these filters and `changes`, at the newest run."""
         kept = {field.name: getattr(self, field.name) for field in fields(self)}
         return _without_blanks(kept | {"cursor": None} | changes)
@@ -87,10 +87,10 @@ class MarketQuery:
     @classmethod
     def read(cls, args: Mapping[str, str]) -> Self:
         """The query of an address."""
-        search = args.get("search", "").strip()[:LONGEST_SEARCH]
+        search = _words(args.get("search", ""))
         return cls(search=search, cursor=args.get("cursor") or None)
 
-    def address(self, *, cursor: str | None = None) -> dict[str, str]:
+    def address(self, *, cursor: str | None = None) -> dict[str, Any]:
         """The arguments of an address with this search, at `cursor` or at the start."""
         return _without_blanks({"search": self.search, "cursor": cursor or ""})
 
@@ -102,7 +102,8 @@ def read_choice(kind: type[Choice], name: str, args: Mapping[str, str]) -> Choic
         return None
     known = {member.value: member for member in kind}
     if given not in known:
-        raise InvalidRequest(f"{name} must be one of {', '.join(known)}.", [f"{name}: {given[:40]}"])
+        detail = f"{name} is {given[:40]!r}"
+        raise InvalidRequest(f"{name} must be one of {', '.join(known)}.", [detail])
     return known[given]
 
 
@@ -117,5 +118,9 @@ def read_symbols(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(symbols))
 
 
-def _without_blanks(args: Mapping[str, object]) -> dict[str, str]:
+def _without_blanks(args: Mapping[str, object]) -> dict[str, Any]:
     return {name: str(value) for name, value in args.items() if value}
+
+
+def _words(text: str) -> str:
+    return text.strip()[:LONGEST_SEARCH]

@@ -16,7 +16,7 @@ from app.web.formats import duration_text, price_text
 _LEAST_WIDTH = 0.8
 
 
-def sparkline(values: Sequence[float], *, width: int = 104, height: int = 28) -> Markup:
+def sparkline(values: Sequence[float], *, width: int = 88, height: int = 26) -> Markup:
     """The course of a price as a line with a dot at its end; an em dash below two points."""
     points = [value for value in values if math.isfinite(value)]
     if len(points) < 2:
@@ -62,9 +62,7 @@ def candle_line(candles: Sequence[CandleView], *, width: int = 960, height: int 
         return Markup("")
     placed = _place(closes, width=width, height=height, margin=18)
     area = f"{placed[0][0]},{height} {_join(placed)} {placed[-1][0]},{height}"
-    lowest, highest = (
-        pick(candles, key=lambda candle: candle.close).close for pick in (min, max)
-    )
+    lowest, highest = (pick(candles, key=lambda candle: candle.close).close for pick in (min, max))
     return Markup(
         '<svg class="line-chart spark-{}" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img"'
         ' aria-label="{}; lowest close {}, highest {}"><polygon points="{}"/>'

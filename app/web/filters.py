@@ -40,7 +40,9 @@ _ARROWS = {"+": ("up", "▲"), "−": ("down", "▼"), "": ("flat", "■")}
 
 
 def init_app(app: Flask) -> None:
-    """Register every filter, and the charts as globals."""
+    """Register every filter, and the charts as globals; blocks leave no blank lines behind."""
+    app.jinja_env.trim_blocks = True
+    app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(
         price=price,
         amount=amount,
@@ -132,7 +134,7 @@ def now_iso() -> str:
 
 
 def ago(value: datetime | None) -> Markup:
-    """The age of an instant; the page's script keeps it current, hover and focus show it exactly."""
+    """The age of an instant, kept current by the page; hover and focus show the instant itself."""
     if value is None:
         return no_value()
     return _time(value, age_text(value, house().clock()), "age")
@@ -179,6 +181,6 @@ def _number(value: Decimal, text: str, kind: str) -> Markup:
 
 def _time(value: datetime, text: str, kind: str) -> Markup:
     utc = value.astimezone(UTC)
-    return Markup(
-        '<time class="{}" datetime="{}" title="{}" data-exact="{}">{}</time>'
-    ).format(kind, utc.isoformat(timespec="milliseconds"), *(instant_text(utc),) * 2, text)
+    return Markup('<time class="{}" datetime="{}" title="{}" data-exact="{}">{}</time>').format(
+        kind, utc.isoformat(timespec="milliseconds"), *(instant_text(utc),) * 2, text
+    )

@@ -65,8 +65,10 @@ def sign_of(value: Decimal) -> str:
 
 
 def ratio_text(value: Decimal) -> str:
-    """A ratio or plain statistic, as finely as a price, with a true minus sign."""
-    return f"−{price_text(-value)}" if value < 0 else price_text(value)
+    """A ratio or plain statistic in five significant digits, with a true minus sign."""
+    size = abs(value)
+    text = _plain(_significant(size, 5)) if 1 <= size < 1000 else price_text(size)
+    return f"−{text}" if value < 0 else text
 
 
 def duration_text(milliseconds: float) -> str:

@@ -10,7 +10,7 @@ from app.providers.base import provider_classes
 from app.services.markets import load_candles, load_latest_snapshots, load_market, load_markets
 from app.services.overview import load_overview
 from app.services.runs import load_active_run, load_run, load_runs
-from app.services.views import RunDetail, RunView
+from app.services.views import RunView
 from app.web.addresses import (
     MarketQuery,
     RunQuery,
@@ -19,7 +19,7 @@ from app.web.addresses import (
     read_symbols,
 )
 from app.web.house import house
-from app.web.progress import RunProgress
+from app.web.progress import RunProgress, outline
 
 pages = Blueprint("pages", __name__)
 
@@ -127,7 +127,7 @@ def market(symbol: str) -> str:
 
 
 def _progress(active: RunView | None) -> RunProgress:
-    """The panel without stages; they come with its first refresh."""
+    """The panel, its stages in outline; their counts come with its first refresh."""
     if active is None:
         return RunProgress()
-    return RunProgress.of(RunDetail(run=active, stages=(), rejected=()), now=house().clock())
+    return RunProgress.of(outline(active), now=house().clock())

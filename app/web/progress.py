@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
+from app.ingestion.stages import TITLES
 from app.services.views import RunDetail, RunView, StageView
 from app.web.charts import elapsed_words
 
@@ -52,6 +53,16 @@ class RunProgress:
             estimate=elapsed_words(elapsed_ms, run.expected_ms),
             message=message,
         )
+
+
+def outline(run: RunView) -> RunDetail:
+    """An active run with what its own row tells of its stages, without asking for them."""
+    names = list(TITLES)
+    reached = names.index(run.stage) if run.stage in TITLES else 0
+    words = ["succeeded" if place < reached else "pending" for place in range(len(names))]
+    words[reached] = "running"
+    stages = (StageView(name, TITLES[name], word) for name, word in zip(names, words, strict=True))
+    return RunDetail(run=run, stages=tuple(stages), rejected=())
 
 
 def run_elapsed_ms(run: RunView, *, now: datetime) -> int:

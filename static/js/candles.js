@@ -1,6 +1,7 @@
 // Draws the candle chart over the server's line, loads older candles as one scrolls.
 const CHUNK = 500;
 const LOAD_WHEN_LEFT_BARS = 20;
+const BARS_OF_MARGIN = 3;
 const DAY = 86400;
 const RANGES = {
   hourly: [["24 h", DAY], ["3 d", 3 * DAY], ["7 d", 7 * DAY], ["30 d", 30 * DAY]],
@@ -13,9 +14,15 @@ const live = new Set();
 function colours(box) {
   const probe = document.createElement("span");
   box.append(probe);
+  const pencil = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const pick = (name) => {
     probe.className = `probe-${name}`;
-    return getComputedStyle(probe).color;
+    // The chart library reads rgba() only, so the colour goes through a pixel.
+    pencil.clearRect(0, 0, 1, 1);
+    pencil.fillStyle = getComputedStyle(probe).color;
+    pencil.fillRect(0, 0, 1, 1);
+    const [red, green, blue, alpha] = pencil.getImageData(0, 0, 1, 1).data;
+    return `rgba(${red}, ${green}, ${blue}, ${alpha / 255})`;
   };
   const found = Object.fromEntries(
     ["text", "line", "up", "down", "volume", "accent"].map((name) => [name, pick(name)]),
@@ -85,8 +92,7 @@ async function fetchCandles(box, before) {
   const answer = await fetch(address, { headers: { Accept: "application/json" } });
   if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
   const body = await answer.json();
-  const rows = Array.isArray(body) ? body : body.candles ?? body.items ?? [];
-  return rows.map(readRow).sort((a, b) => a.time - b.time);
+  return body.candles.map(readRow).sort((a, b) => a.time - b.time);
 }
 
 class CandleChart {
@@ -115,7 +121,7 @@ class CandleChart {
       priceLineVisible: false,
     });
     this.chart.priceScale("volume").applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
-    this.price.priceScale().applyOptions({ scaleMargins: { top: 0.08, bottom: 0.22 } });
+    this.price.priceScale().applyOptions({ scaleMargins: { top: 0.12, bottom: 0.22 } });
     for (const element of this.fallback) element.hidden = true;
     this.draw();
     this.chart.subscribeCrosshairMove((move) => this.describe(move.seriesData?.get(this.price), move.time));
@@ -177,11 +183,10 @@ class CandleChart {
   }
 
   show(seconds) {
-    const scale = this.chart.timeScale();
-    const last = this.candles.at(-1).time;
-    const first = this.candles[0].time;
-    if (seconds === null || last - seconds < first) scale.fitContent();
-    else scale.setVisibleRange({ from: last - seconds, to: last });
+    const since = seconds === null ? 0 : this.candles.at(-1).time - seconds;
+    const from = this.candles.findIndex((candle) => candle.time >= since);
+    const to = this.candles.length - 1 + BARS_OF_MARGIN;
+    this.chart.timeScale().setVisibleLogicalRange({ from, to });
   }
 
   recolour() {

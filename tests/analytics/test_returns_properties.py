@@ -1,7 +1,7 @@
 """ROI statistics against a plain loop over one market, and what holds for every series."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from math import sqrt
 from statistics import fmean, stdev
@@ -17,6 +17,7 @@ from app.domain import RoiStatistic, Window
 from tests.analytics.making import HOUR, LATER, START
 
 RATIOS = ("sharpe", "sortino", "volatility", "max_drawdown", "win_rate", "calmar")
+EDGES = [datetime(*day, tzinfo=UTC) for day in ((2024, 2, 28), (2025, 10, 25), (2024, 12, 31))]
 prices = st.decimals(min_value=Decimal("0.5"), max_value=Decimal(50), places=6)
 
 
@@ -138,12 +139,12 @@ def test_scaling_all_prices_by_a_constant_changes_no_ratio(
 
 @given(
     markets(),
-    st.sampled_from([datetime(2024, 2, 28), datetime(2025, 10, 25), datetime(2024, 12, 31)]),
-)  # noqa: DTZ001
+    st.sampled_from(EDGES),
+)
 def test_leap_days_clock_changes_and_year_ends_change_no_number(
     rows: list[CloseRow], day: datetime
 ) -> None:
-    shift = day.replace(tzinfo=START.tzinfo) - START
+    shift = day - START
     moved = [(market, at + shift, close) for market, at, close in rows]
     before = build_roi_statistics(CloseSeries.from_rows(rows), as_of=LATER)
     after = build_roi_statistics(CloseSeries.from_rows(moved), as_of=LATER + shift)

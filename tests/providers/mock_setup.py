@@ -21,11 +21,10 @@ def build_mock(
     on_call: Callable[[str, float], None] = lambda outcome, seconds: None,
     **settings: Any,
 ) -> Mock:
-    """A mock provider at a fixed instant, whatever `MOCK_…` the environment holds."""
+    """A mock provider at a fixed instant."""
     deadline_at = None if seconds_left is None else now + timedelta(seconds=seconds_left)
     context = ProviderContext(lambda: now, deadline_at, stop or threading.Event(), on_call)
-    defaults = {name: field.default for name, field in MockSettings.model_fields.items()}
-    return Mock(MockSettings(**{**defaults, **settings}), context)
+    return Mock(MockSettings(**settings), context)
 
 
 def listings_of(markets: str) -> list[Listing]:

@@ -16,6 +16,7 @@ from app.errors import (
 )
 from app.providers.base import provider_class
 from app.providers.coingecko import CoinGecko, CoinGeckoSettings
+from app.providers.coingecko_markets import pages_by_id
 from app.settings_loader import load_settings
 from tests.providers.coingecko_setup import build_context, build_provider, payload
 from tests.servers import Answer, ReceivedRequest, ScriptedServer
@@ -110,7 +111,12 @@ def test_ids_are_asked_by_currency_in_pages_of_250_with_short_addresses(
     assert all(query["precision"] == "full" for query in queries)
     assert all(query["price_change_percentage"] == "1h,24h,7d,30d" for query in queries)
     assert max(len(request.query_string) for request in http_server.requests) < 6_000
-    assert len(queries) == 4
+    assert len(queries) == 3
+
+
+def test_page_holds_250_ids_at_most() -> None:
+    pages = pages_by_id([listing(str(number)) for number in range(501)])
+    assert [len(page.listings) for page in pages] == [250, 250, 1]
 
 
 def test_failed_page_costs_only_its_own_markets(

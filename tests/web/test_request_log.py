@@ -62,11 +62,18 @@ def test_a_problem_names_the_request(make_app: AppFactory) -> None:
     assert response.json["requestId"] == response.headers["X-Request-Id"]
 
 
+def counted(route: str) -> float:
+    return sum(
+        sample.value
+        for sample in process_samples()
+        if sample.metric is HTTP_REQUESTS and sample.labels["route"] == route
+    )
+
+
 def test_requests_are_counted_by_route(make_app: AppFactory) -> None:
     client = make_app().test_client()
+    before = counted("/api/runs/<run_id>")
     client.get("/api/runs/1")
     client.get("/api/runs/2")
-    counted = [
-        sample.labels["route"] for sample in process_samples() if sample.metric is HTTP_REQUESTS
-    ]
-    assert counted.count("/api/runs/<run_id>") == 1
+    assert counted("/api/runs/<run_id>") == before + 2
+    assert counted("/api/runs/1") == 0

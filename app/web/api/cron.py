@@ -1,5 +1,6 @@
 """The door for an external cron: it runs the tick that is due, and only that."""
 
+import time
 from datetime import datetime
 from typing import Literal
 
@@ -9,8 +10,7 @@ from werkzeug.exceptions import MethodNotAllowed
 from app.domain import RunStatus, Trigger
 from app.errors import RunAlreadyActive
 from app.extensions import db
-from app.services.runs import load_active_run
-from app.services.schedule import run_due_tick
+from app.services.schedule import TickOutcome, run_due_tick
 from app.web.api.outcomes import (
     RunError,
     RunResult,
@@ -24,15 +24,19 @@ from app.web.house import house
 from app.web.openapi import Access, AnswerModel, Reply, operation
 from app.web.problems import Prefetched
 
+CLAIM_PATIENCE_SECONDS = 2.0
+CLAIM_POLL_SECONDS = 0.05
+
 
 class CronOutcome(AnswerModel):
     """What became of the tick due at `dueAt`.
 
-    `outcome` is `started` by this call, `already_ran` by an earlier one, or `skipped` because
-    another run was active when it was due; then there is no run to tell of.
+    `outcome` is `started` by this call, `already_ran` by an earlier one, `skipped` because another
+    run was active when it was due, or `claimed` by somebody who has yet to start its run. In the
+    last two cases there is no run to tell of.
     """
 
-    outcome: Literal["started", "already_ran", "skipped"]
+    outcome: Literal["started", "already_ran", "skipped", "claimed"]
     due_at: datetime
     status: RunStatus | None = None
     run_id: str | None = None
@@ -55,22 +59,27 @@ def run_cron() -> Reply:
     """
     _refuse_harmless_looking()
     require_cron_secret()
-    tick = run_due_tick(db.session, house(), trigger=Trigger.CRON)
+    tick = _settled_tick()
     if tick.status == "active":
         raise RunAlreadyActive(tick.run_id)
-    run_id = tick.run_id or _run_being_started(tick.due_at)
-    if not run_id:
-        return Reply(CronOutcome(outcome="skipped", due_at=tick.due_at))
-    run = wait_for_run(run_id)
+    if not tick.run_id:
+        status = 202 if tick.status == "claimed" else 200
+        members = {"outcome": tick.status, "due_at": tick.due_at}
+        return Reply(CronOutcome.model_validate(members), status)
+    run = wait_for_run(tick.run_id)
     members = outcome_members(run) | {"outcome": tick.status, "due_at": tick.due_at}
-    outcome = CronOutcome.model_validate(members)
-    return Reply(outcome, outcome_status(run), outcome_headers(run))
+    return Reply(CronOutcome.model_validate(members), outcome_status(run), outcome_headers(run))
 
 
-def _run_being_started(due_at: datetime) -> str:
-    """The run of a tick that somebody else claimed a moment ago, empty where there is none."""
-    active = load_active_run(db.session)
-    return active.id if active and active.due_at == due_at else ""
+def _settled_tick() -> TickOutcome:
+    """The due tick, once a claim of somebody else has become a run, or after two seconds."""
+    deadline = time.monotonic() + CLAIM_PATIENCE_SECONDS
+    while True:
+        tick = run_due_tick(db.session, house(), trigger=Trigger.CRON)
+        if tick.status != "claimed" or time.monotonic() > deadline:
+            return tick
+        db.session.close()
+        time.sleep(CLAIM_POLL_SECONDS)
 
 
 def _refuse_harmless_looking() -> None:

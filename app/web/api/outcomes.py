@@ -65,8 +65,9 @@ def wait_for_run(run_id: str) -> RunView:
 def wait_seconds(prefer: str) -> float:
     """The patience a `Prefer` header (RFC 7240) grants: none for `respond-async`, or `wait=N`."""
     preferences = dict(_preferences(prefer))
-    if "wait" in preferences and preferences["wait"].isdecimal():
-        return min(int(preferences["wait"][:3]), MAX_WAIT_SECONDS)
+    patience = preferences.get("wait", "")
+    if patience.isascii() and patience.isdigit():
+        return min(int(patience[:3]), MAX_WAIT_SECONDS)
     return 0 if "respond-async" in preferences else MAX_WAIT_SECONDS
 
 

@@ -1,0 +1,96 @@
+"""What becomes of a run whose process is killed in the middle of it."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import urllib3
+from sqlalchemy import create_engine, text
+
+from tests.processes import WebProcess, serving
+
+SLOW = {
+    "MOCK_DELAY_SECONDS": "60",
+    "RUN_LEASE_SECONDS": "3",
+    "RUN_HEARTBEAT_SECONDS": "0.5",
+    "SCHEDULER_POLL_SECONDS": "0.5",
+    "INGESTION_CRON_EXPRESSION": "0 0 1 1 *",
+    "RUN_GRACE_SECONDS": "1",
+    "WEB_WORKERS": "1",
+}
+QUICK = SLOW | {"MOCK_DELAY_SECONDS": "0"}
+DATA = ("market", "listing", "market_snapshot", "market_aggregate", "market_comparison")
+
+
+def ask(web: WebProcess, method: str, path: str, **headers: str) -> Any:
+    pool = urllib3.PoolManager(retries=False, timeout=40)
+    return pool.request(method, web.url + path, headers=headers)
+
+
+def await_status(web: WebProcess, run_id: str, status: str) -> dict[str, Any]:
+    """The run once it has that status; each look is an answer of the real API."""
+    pause = threading.Event()
+    for _ in range(200):
+        run: dict[str, Any] = ask(web, "GET", f"/api/runs/{run_id}").json()
+        if run["status"] == status:
+            return run
+        pause.wait(0.1)
+    raise AssertionError(f"the run is still {run['status']}")
+
+
+def count_rows(database_url: str) -> dict[str, int]:
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        counts = {
+            table: int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
+            for table in DATA
+        }
+    engine.dispose()
+    return counts
+
+
+def note_a_run(database_url: str) -> None:
+    """Have the start believe that there is data, so that it makes no first run of its own."""
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO ingestion_run (id, status, trigger, provider, owner, lease_until, "
+                "deadline_at, finished_at) VALUES (gen_random_uuid(), 'failed', 'cli', 'mock', "
+                "'test', now(), now(), now())"
+            )
+        )
+    engine.dispose()
+
+
+@pytest.mark.timeout(180)
+def test_killed_run_is_closed_as_abandoned_and_the_next_one_works(
+    fresh_database_url: str, tmp_path: Path
+) -> None:
+    note_a_run(fresh_database_url)
+    with serving(tmp_path, fresh_database_url, SLOW) as web:
+        answer = ask(web, "POST", "/api/ingest", Prefer="respond-async")
+        run_id = answer.json()["runId"]
+        assert answer.status == 202
+        assert ask(web, "POST", "/api/ingest").status == 409
+        web.kill()
+    assert set(count_rows(fresh_database_url).values()) == {0}
+    with serving(tmp_path, fresh_database_url, QUICK) as web:
+        dead = await_status(web, run_id, "abandoned")
+        assert "no sign of life" in dead["errorMessage"]
+        assert ask(web, "POST", "/api/ingest").json()["status"] == "succeeded"
+    assert min(count_rows(fresh_database_url).values()) > 0
+
+
+@pytest.mark.timeout(120)
+def test_terminated_process_ends_its_run_cleanly(fresh_database_url: str, tmp_path: Path) -> None:
+    note_a_run(fresh_database_url)
+    with serving(tmp_path, fresh_database_url, SLOW) as web:
+        run_id = ask(web, "POST", "/api/ingest", Prefer="respond-async").json()["runId"]
+        web.master.terminate()
+        assert web.master.wait(timeout=60) == 0
+    with serving(tmp_path, fresh_database_url, QUICK) as web:
+        run = ask(web, "GET", f"/api/runs/{run_id}").json()
+        assert run["status"] == "failed"
+        assert "asked to stop" in run["errorMessage"]
