@@ -1,5 +1,6 @@
 """Tapedeck: `create_app` is the only place where everything meets."""
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -30,6 +31,8 @@ from app.web.pages import pages
 
 __all__ = ["create_app"]
 
+logger = logging.getLogger(__name__)
+
 
 def now() -> datetime:
     """The present as aware UTC: the clock that everything else is handed."""
@@ -50,6 +53,8 @@ def create_app(
     for group in (settings, *found.providers.values()):
         _hide_secrets(group)
     configure_logging(settings.log_level)
+    for warning in found.warnings:
+        logger.warning("setting looks wrong", extra={"warning": warning})
     app = Flask(
         "tapedeck",
         root_path=str(ROOT),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import click
 from flask import Flask, current_app
 from flask.cli import with_appcontext
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.cli_serve import serve_command
 from app.cli_settings import check_settings_command, write_settings_docs_command
@@ -15,6 +16,7 @@ from app.extensions import db
 from app.ingestion.context import StageCounts
 from app.ingestion.pipeline import RunReport
 from app.ingestion.stages import TITLES
+from app.services.execution import describe_failure
 from app.services.house import House
 from app.services.runs import load_run
 from app.services.views import RunDetail
@@ -46,8 +48,8 @@ def ingest_command(symbols: str, provider: str | None, dry_run: bool) -> None:
     try:
         collect = _preview if dry_run else _ingest
         status = collect(house, wanted, provider)
-    except AppError as error:
-        click.echo(f"Failed: {error}", err=True)
+    except (AppError, SQLAlchemyError) as error:
+        click.echo(f"Failed: {describe_failure(error)[2]}", err=True)
         status = RunStatus.FAILED
     finally:
         house.runner.shutdown(grace_seconds=0)

@@ -9,6 +9,7 @@ from flask import Flask, current_app
 from flask.cli import with_appcontext
 from flask_migrate import upgrade
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.connect import Database
 from app.domain import Trigger
@@ -29,7 +30,11 @@ def serve_command() -> None:
     if database.is_embedded:
         click.echo("Starting the embedded PostgreSQL")
     upgrade(directory=str(MIGRATIONS))
-    _first_run(house)
+    try:
+        _first_run(house)
+    except SQLAlchemyError as error:
+        click.echo(f"The database cannot be used: {getattr(error, 'orig', error)}", err=True)
+        sys.exit(1)
     db.session.remove()
     db.engine.dispose()
     house.runner.shutdown(grace_seconds=0)

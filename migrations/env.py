@@ -1,7 +1,9 @@
 """Runs migrations on the application's own database, over the application's own connection."""
 
 from alembic import context
+from alembic.util.exc import CommandError
 from flask import current_app
+from sqlalchemy.exc import OperationalError
 
 database = current_app.extensions["migrate"].db
 
@@ -22,4 +24,7 @@ def run() -> None:
 
 if context.is_offline_mode():
     raise SystemExit("Migrations need a database: run `flask db upgrade` without --sql.")
-run()
+try:
+    run()
+except OperationalError as error:
+    raise CommandError(f"The database cannot be used: {error.orig}") from None

@@ -5,23 +5,33 @@ repeated batch leaves no dead row and almost no WAL. Keys are unique within a ba
 a key wins) and rows are written in key order, so concurrent writers meet in the same order.
 """
 
-import json
+import logging
+import random
+import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from io import BytesIO
 from itertools import islice
-from typing import Any
+from operator import itemgetter
+from typing import Any, TypeVar
 from zlib import crc32
 
-from sqlalchemy import Boolean, Connection, Numeric, Table, Text
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+import psycopg2
+from psycopg2.errors import DeadlockDetected, SerializationFailure
+from sqlalchemy import Connection, Engine, Table
+from sqlalchemy.exc import DBAPIError
+
+from app.database.copy_text import NULL, CopyFile
+
+logger = logging.getLogger(__name__)
 
 PROVENANCE = ("run_id", "stored_at")
-CHUNK_ROWS = 50_000
-_NULL = "\\N"
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+CHUNK_ROWS = 20_000
+FIRST_PAUSE_SECONDS = 0.05
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +78,10 @@ def merge_rows(
 ) -> MergeCounts:
     """Insert new rows, update changed ones, leave the others alone; within the open transaction.
 
-    Each row holds the values of `target.columns`; memory stays bounded by one chunk. Raises
-    `sqlalchemy.exc.DBAPIError` or `psycopg2.Error` when the database refuses a value.
+    Each row holds the values of `target.columns`; memory stays bounded by one chunk, however many
+    rows there are. A key that comes again in a later chunk is merged again. The counts are those
+    of what this call did, also where another writer merges the same rows meanwhile. Raises
+    `sqlalchemy.exc.DBAPIError` when the database refuses a value.
     """
     counts = MergeCounts()
     pending = iter(rows)
@@ -78,16 +90,45 @@ def merge_rows(
     return counts
 
 
+def run_in_transaction(
+    engine: Engine, work: Callable[[Connection], Result], *, attempts: int = 3
+) -> Result:
+    """Return what `work` returns, done in one transaction that is committed at the end.
+
+    A deadlock or serialisation failure rolls everything back and starts `work` again, at most
+    `attempts` times in all: what it changes outside the database must bear repeating. Every other
+    error is raised at once.
+    """
+    for attempt in range(1, attempts + 1):
+        try:
+            with engine.begin() as connection:
+                return work(connection)
+        except DBAPIError as error:
+            if attempt == attempts or not is_repeatable(error):
+                raise
+            logger.warning(
+                "transaction repeated",
+                extra={"attempt": attempt, "reason": type(error.orig).__name__},
+            )
+        time.sleep(random.uniform(0.5, 1.5) * FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))  # noqa: S311
+    raise ValueError("attempts must be at least 1")
+
+
+def is_repeatable(error: DBAPIError) -> bool:
+    """True for a deadlock or serialisation failure: the same again may well succeed."""
+    return isinstance(error.orig, (DeadlockDetected, SerializationFailure))
+
+
 def read_columns(
     connection: Connection, query: str, values: Mapping[str, Any]
 ) -> list[list[bytes]]:
     """The columns of `query` as texts, read by COPY: several times faster than fetching rows.
 
     `query` has psycopg2's named placeholders (`%(name)s`) and yields values without tab, backslash
-    or line break: numbers, instants and the like. A null is `\\N`.
+    or line break: numbers, instants and the like. A null is `\\N`. Raises `DBAPIError`.
     """
     sink = BytesIO()
-    with _cursor(connection) as cursor:
+    with _cursor(connection, "COPY TO STDOUT") as cursor:
         bound = cursor.mogrify(query, values).decode()
         cursor.copy_expert(f"COPY ({bound}) TO STDOUT", sink)
     lines = sink.getvalue()
@@ -98,98 +139,107 @@ def read_columns(
     return [cells[column::width] for column in range(width)]
 
 
-class _Lines:
-    """A readable file over formatted lines, so that COPY never needs the whole text at once."""
-
-    def __init__(self, lines: Iterator[str]) -> None:
-        self._lines = lines
-
-    def read(self, size: int = -1) -> str:
-        return "".join(islice(self._lines, 2000))
-
-
-def _cursor(connection: Connection) -> Any:
-    return connection.connection.cursor()
+@contextmanager
+def _cursor(connection: Connection, statement: str) -> Iterator[Any]:
+    """A cursor of psycopg2 whose errors come as SQLAlchemy's, `statement` standing for the SQL."""
+    raw = connection.connection
+    with raw.cursor() as cursor:
+        try:
+            yield cursor
+        except psycopg2.Error as error:
+            is_lost = connection.dialect.is_disconnect(error, raw.dbapi_connection, cursor)
+            if is_lost:
+                connection.invalidate(error)
+            raise DBAPIError.instance(
+                statement, None, error, psycopg2.Error, connection_invalidated=is_lost
+            ) from error
 
 
 def _merge_chunk(
     connection: Connection, target: MergeTarget, chunk: list[Sequence[Any]], run_id: Any
 ) -> MergeCounts:
-    places = [target.columns.index(name) for name in target.key]
-    unique = {tuple(row[place] for place in places): row for row in chunk}
-    create, copy, merge = _statements(target)
-    with _cursor(connection) as cursor:
-        cursor.execute(create)
-        cursor.copy_expert(copy, _Lines(_format_rows(target, unique.values())))
-        cursor.execute(merge, (str(run_id),))
+    statements = _statements(target)
+    rows = _in_key_order(target, chunk)
+    kinds = [target.table.c[name].type for name in target.columns]
+    with _cursor(connection, f"merge into {target.table.name}") as cursor:
+        cursor.execute(statements.prepare)
+        cursor.copy_expert(statements.copy, CopyFile(kinds, rows))
+        cursor.execute(statements.merge, (str(run_id),))
         inserted, updated = cursor.fetchone()
-    return MergeCounts(inserted, updated, len(unique) - inserted - updated)
+        cursor.execute(statements.clean)
+    return MergeCounts(inserted, updated, len(rows) - inserted - updated)
+
+
+def _in_key_order(target: MergeTarget, chunk: list[Sequence[Any]]) -> list[Sequence[Any]]:
+    """The last row of each key, by key."""
+    key_of = itemgetter(*(target.columns.index(name) for name in target.key))
+    unique = dict(zip(map(key_of, chunk), chunk, strict=True))
+    return [unique[key] for key in sorted(unique)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Statements:
+    """The SQL of a merge: an empty staging table, COPY, merge, and what undoes the first."""
+
+    prepare: str
+    copy: str
+    merge: str
+    clean: str
 
 
 @lru_cache(maxsize=64)
-def _statements(target: MergeTarget) -> tuple[str, str, str]:
-    """The three statements of a merge: empty staging table, COPY, merge."""
-    table = target.table.name
-    staging = f"staging_{table}_{crc32(','.join(target.columns).encode()):08x}"
+def _statements(target: MergeTarget) -> _Statements:
     names = ", ".join(f'"{name}"' for name in target.columns)
-    values = [name for name in target.columns if name not in target.key]
-    staged, stored = (", ".join(f'{side}."{name}"' for name in values) for side in "st")
-    same_key = " AND ".join(f't."{name}" = s."{name}"' for name in target.key)
-    key = ", ".join(f'"{name}"' for name in target.key)
-    sets = ", ".join(f'"{name}" = excluded."{name}"' for name in [*values, *PROVENANCE])
-    create = f"""
+    staging = f"staging_{target.table.name}_{crc32(names.encode()):08x}"
+    # The staging table is empty before and after every merge, and the transaction's end empties it.
+    prepare = f"""
         CREATE TEMP TABLE IF NOT EXISTS {staging} ON COMMIT DELETE ROWS AS
-        SELECT {names} FROM {table} WITH NO DATA;
-        TRUNCATE {staging}
+        SELECT {names} FROM {target.table.name} WITH NO DATA;
+        SET LOCAL enable_seqscan = off
     """  # noqa: S608 - names come from the models, never from outside
-    merge = f"""
-        WITH changed AS MATERIALIZED (
-            SELECT s.*, t."{target.key[0]}" IS NOT NULL AS is_stored
-            FROM {staging} s LEFT JOIN {table} t ON {same_key}
-            WHERE t."{target.key[0]}" IS NULL
-               OR (({target.guard}) AND ({staged}) IS DISTINCT FROM ({stored}))
-        ), written AS (
-            INSERT INTO {table} ({names}, run_id, stored_at)
-            SELECT {names}, %s::uuid, clock_timestamp() FROM changed ORDER BY {key}
-            ON CONFLICT ({key}) DO UPDATE SET {sets}
+    return _Statements(
+        prepare=prepare,
+        copy=f"COPY {staging} ({names}) FROM STDIN (NULL '{NULL}')",
+        merge=_merge_statement(target, staging, names),
+        clean=f"SET LOCAL enable_seqscan TO DEFAULT; TRUNCATE {staging}",
+    )
+
+
+def _merge_statement(target: MergeTarget, staging: str, names: str) -> str:
+    """One statement that writes what is new or changed and counts both.
+
+    Each staged row looks its key up in the primary key, whatever the planner knows of the table:
+    the lateral LIMIT rules joins out that read all of it, and `enable_seqscan` is off because the
+    estimate for a table that was empty a moment ago is. So the cost is that of the batch, and rows
+    are written in the order they were staged in. What another writer stores in between meets the
+    same conditions again in ON CONFLICT. An updated row is stamped a microsecond later than an
+    inserted one: this tells them apart in RETURNING, on partitioned tables too.
+    """
+    table, key = target.table.name, ", ".join(f'"{name}"' for name in target.key)
+    values = [name for name in target.columns if name not in target.key]
+    same_key = " AND ".join(f't."{name}" = s."{name}"' for name in target.key)
+    changed = f"({target.guard}) AND ({_of('s', values)}) IS DISTINCT FROM ({_of('t', values)})"
+    sets = ", ".join(f'"{name}" = excluded."{name}"' for name in [*values, "run_id"])
+    return f"""
+        WITH stamp AS MATERIALIZED (SELECT clock_timestamp() AS at),
+        written AS (
+            INSERT INTO {table} AS t ({names}, run_id, stored_at)
+            SELECT {_of("s", target.columns)}, %s::uuid, (SELECT at FROM stamp)
+            FROM {staging} s LEFT JOIN LATERAL (
+                SELECT * FROM {table} t WHERE {same_key} LIMIT 1
+            ) t ON true
+            WHERE t."{target.key[0]}" IS NULL OR ({changed})
+            ON CONFLICT ({key}) DO UPDATE
+            SET {sets}, stored_at = excluded.stored_at + interval '1 microsecond'
+            WHERE {_STAGED.sub("excluded.", changed)}
+            RETURNING stored_at = (SELECT at FROM stamp) AS is_new
         )
-        SELECT count(*) FILTER (WHERE NOT is_stored), count(*) FILTER (WHERE is_stored)
-        FROM changed
+        SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new) FROM written
     """  # noqa: S608
-    return create, f"COPY {staging} ({names}) FROM STDIN", merge
 
 
-def _format_rows(target: MergeTarget, rows: Iterable[Sequence[Any]]) -> Iterator[str]:
-    formats = [_formatter(target.table.c[name].type) for name in target.columns]
-    for row in rows:
-        cells = [
-            _NULL if value is None else form(value)
-            for form, value in zip(formats, row, strict=True)
-        ]
-        yield "\t".join(cells) + "\n"
+_STAGED = re.compile(r"\bs\.")
 
 
-def _formatter(kind: Any) -> Callable[[Any], str]:
-    if isinstance(kind, JSONB):
-        return lambda value: json.dumps(value, sort_keys=True).translate(_ESCAPES)
-    if isinstance(kind, ARRAY):
-        return lambda value: _array(value).translate(_ESCAPES)
-    if isinstance(kind, Text):
-        return lambda value: value.translate(_ESCAPES)
-    if isinstance(kind, (Boolean, Numeric)):
-        return str
-    return _format_plain
-
-
-@lru_cache(maxsize=4096)
-def _format_instant(value: datetime) -> str:
-    return value.isoformat()
-
-
-def _format_plain(value: Any) -> str:
-    return _format_instant(value) if isinstance(value, datetime) else str(value)
-
-
-def _array(items: Iterable[str]) -> str:
-    quoted = ('"' + item.replace("\\", "\\\\").replace('"', '\\"') + '"' for item in items)
-    return "{" + ",".join(quoted) + "}"
+def _of(side: str, names: Iterable[str]) -> str:
+    return ", ".join(f'{side}."{name}"' for name in names)

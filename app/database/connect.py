@@ -43,7 +43,8 @@ class Database:
             embedded.release()
 
     def _connector(self, arguments: dict[str, Any]) -> Callable[[], Any]:
-        return lambda: psycopg2.connect(**self._where(), **arguments)
+        # What the address itself says after its question mark wins.
+        return lambda: psycopg2.connect(**(arguments | self._where()))
 
     def _where(self) -> dict[str, Any]:
         with self._lock:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -107,6 +107,7 @@ class RunContext:
     provider: Provider
     stop: StopSignal
     deadline: float  # of time.monotonic()
+    clock: Callable[[], datetime]
     haul: Haul = field(default_factory=Haul)
     counts: dict[str, StageCounts] = field(default_factory=dict)
 

@@ -55,7 +55,8 @@ def run_pipeline(
 
 def validate(context: RunContext, collected: Collected) -> None:
     """Split what was collected into the rows to keep and those set aside."""
-    now = context.order.now
+    # Not the run's own instant: what was observed while it fetched does not lie in the future.
+    now = max(context.order.now, context.clock())
     snapshots, bad_snapshots = validate_snapshots(collected.snapshots, now=now)
     candles, bad_candles = validate_candles(collected.candles, now=now)
     context.haul = Haul(

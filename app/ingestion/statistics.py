@@ -48,7 +48,7 @@ def store_roi_statistics(context: RunContext, connection: Connection) -> StageCo
     present = present_prices(context)
     statistics = build_roi_statistics(
         closes_with_present(context, connection, present),
-        as_of=context.order.now,
+        as_of=max([context.order.now, *(observed_at for observed_at, _ in present.values())]),
         asset_types=_asset_types(context),
         conventions=Conventions(
             risk_free_rate=Decimal(str(context.order.risk_free_rate)),

@@ -1,6 +1,7 @@
 """Which table each kind of row is merged into, and how a row becomes its columns."""
 
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import Any, cast
 
 from sqlalchemy import Table
@@ -35,20 +36,22 @@ ROI_STATISTICS = target_of(MarketRoiStatistic)
 
 def candle_rows(candles: Iterable[DerivedCandle], provider: str) -> Iterator[tuple[Any, ...]]:
     """Rows for `CANDLES`."""
-    names = CANDLES.columns
-    for candle in candles:
-        yield tuple(provider if name == "provider" else getattr(candle, name) for name in names)
+    return _rows(CANDLES, candles, provider)
 
 
 def comparison_rows(items: Iterable[Comparison], provider: str) -> Iterator[tuple[Any, ...]]:
     """Rows for `COMPARISONS`."""
-    names = COMPARISONS.columns
-    for item in items:
-        yield tuple(provider if name == "provider" else getattr(item, name) for name in names)
+    return _rows(COMPARISONS, items, provider)
 
 
 def roi_rows(items: Iterable[RoiStatistic], provider: str) -> Iterator[tuple[Any, ...]]:
     """Rows for `ROI_STATISTICS`."""
-    names = ROI_STATISTICS.columns
-    for item in items:
-        yield tuple(provider if name == "provider" else getattr(item, name) for name in names)
+    return _rows(ROI_STATISTICS, items, provider)
+
+
+def _rows(target: MergeTarget, items: Iterable[Any], provider: str) -> Iterator[tuple[Any, ...]]:
+    """The fields of each item in the order of the columns, with the provider in its place."""
+    place = target.columns.index("provider")
+    fields = attrgetter(*(name for name in target.columns if name != "provider"))
+    for values in map(fields, items):
+        yield (*values[:place], provider, *values[place:])

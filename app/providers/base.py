@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
+from importlib.metadata import entry_points
 from typing import ClassVar, Generic, TypeVar
 
 from app.domain import (
@@ -22,6 +24,7 @@ from app.domain import (
 from app.errors import PermanentProviderError, SettingsError
 from app.settings import ProviderSettings
 
+ENTRY_POINTS = "tapedeck.providers"
 Row = TypeVar("Row")
 ProviderType = TypeVar("ProviderType", bound="Provider")
 
@@ -164,13 +167,24 @@ def register(name: str) -> Callable[[type[ProviderType]], type[ProviderType]]:
 
 
 def provider_classes() -> Mapping[str, type[Provider]]:
-    """Every registered provider by name."""
+    """Every registered provider by name, those of installed packages included.
+
+    A package offers a provider by the entry point group `tapedeck.providers`; importing the module
+    that it names registers the class.
+    """
+    _load_plugins()
     return dict(_registry)
+
+
+@lru_cache(maxsize=1)
+def _load_plugins() -> None:
+    for entry in entry_points(group=ENTRY_POINTS):
+        entry.load()
 
 
 def provider_class(name: str) -> type[Provider]:
     """The provider of that name; `SettingsError` lists the known ones otherwise."""
-    if name not in _registry:
+    if name not in provider_classes():
         known = ", ".join(sorted(_registry))
         raise SettingsError([f"INGESTION_PROVIDER is {name!r}, which is none of: {known}."])
     return _registry[name]

@@ -84,6 +84,7 @@ def build_context(execution: Execution, tools: RunTools) -> RunContext:
         provider=provider_class(name)(tools.provider_settings[name], surroundings),
         stop=execution.stop,
         deadline=time.monotonic() + tools.deadline_seconds,
+        clock=tools.clock,
     )
 
 
@@ -157,7 +158,9 @@ def describe_failure(error: Exception) -> tuple[RunStatus, str, str]:
         return RunStatus.FAILED, type(error).__name__, str(error)
     if isinstance(error, DBAPIError):
         said = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
-        return RunStatus.FAILED, "StorageError", f"The database refused the work: {said[:300]}"
+        is_away = getattr(error.orig, "pgcode", None) is None
+        what = "could not be reached" if is_away else "refused the work"
+        return RunStatus.FAILED, "StorageError", f"The database {what}: {said[:300]}"
     if isinstance(error, SQLAlchemyError):
         return RunStatus.FAILED, "StorageError", "The database could not be reached."
     return (

@@ -98,25 +98,29 @@ _WINDOW_ORDER = {"1h": 0, "24h": 1, "7d": 2, "30d": 3}
 def load_latest_snapshots(
     session: AnySession,
     *,
+    provider: str,
     search: str = "",
     sort: str = "rank",
     cursor: str | None = None,
     limit: int = 50,
 ) -> SnapshotPage:
-    """The newest snapshot of each market; two queries however many there are.
+    """The newest snapshot of each market at one provider; two queries however many there are.
 
     `sort` is a name in `SORTS` or `symbol`, with `-` in front for the other direction.
     `InvalidRequest` for an unknown sort, a bad cursor or a limit out of range.
     """
     order = _Order(sort)
-    values: dict[str, Any] = {"limit": check_limit(limit) + 1, "search": _pattern(search)}
+    values: dict[str, Any] = {
+        "limit": check_limit(limit) + 1,
+        "search": _pattern(search),
+        "provider": provider,
+    }
     after = order.read(cursor)
     statement = f"""
         WITH latest AS (
-            SELECT DISTINCT ON (m.id) {_SNAPSHOT}, l.rank
-            FROM market m JOIN listing l ON l.market_id = m.id {_NEWEST}
+            SELECT {_SNAPSHOT}, l.rank
+            FROM market m JOIN listing l ON l.market_id = m.id AND l.provider = :provider {_NEWEST}
             WHERE :search = '' OR m.symbol ILIKE :search OR m.name ILIKE :search
-            ORDER BY m.id, s.observed_at DESC
         )
         SELECT *, {order.key} AS sort_key FROM latest
         WHERE {order.condition if after else "true"}

@@ -134,7 +134,7 @@ def _significant(value: Decimal, digits: int) -> Decimal:
 
 
 def _rounded(value: Decimal, *, places: int) -> Decimal:
-    return value.quantize(Decimal(1).scaleb(-max(places, 2)), context=_WIDE)
+    return value.quantize(Decimal(1).scaleb(-places), context=_WIDE)
 
 
 def _plain(value: Decimal) -> str:
@@ -150,7 +150,7 @@ def _at_most(value: Decimal, digits: int) -> Decimal:
 
 def _subscript_zeros(value: Decimal) -> str:
     """`0.0₁₁42` for 0.00000000000042: the subscript counts the zeros behind the point."""
-    short = _significant(abs(value), 4).normalize()
+    short = abs(value).normalize()
     zeros = -short.adjusted() - 1
     digits = "".join(str(digit) for digit in short.as_tuple().digits)
     return f"{'−' if value < 0 else ''}0.0{str(zeros).translate(_SUBSCRIPTS)}{digits}"

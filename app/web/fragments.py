@@ -46,7 +46,11 @@ def snapshots() -> Response:
     """The latest snapshots; keeps the page's own address in step with what is shown."""
     query = SnapshotQuery.read(request.args)
     rows = load_latest_snapshots(
-        db.session, search=query.search, sort=query.sort, cursor=query.cursor
+        db.session,
+        provider=house().settings.ingestion_provider,
+        search=query.search,
+        sort=query.sort,
+        cursor=query.cursor,
     )
     body = render_template("fragments/_snapshots.html", snapshots=rows, query=query)
     response = make_response(body)

@@ -33,7 +33,11 @@ def overview() -> str:
     query = SnapshotQuery.read(request.args)
     state = load_overview(db.session, house())
     snapshots = load_latest_snapshots(
-        db.session, search=query.search, sort=query.sort, cursor=query.cursor
+        db.session,
+        provider=house().settings.ingestion_provider,
+        search=query.search,
+        sort=query.sort,
+        cursor=query.cursor,
     )
     return render_template(
         "pages/overview.html",

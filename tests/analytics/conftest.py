@@ -1,9 +1,16 @@
-"""What the analytics tests share: the recorded data, where they are on this machine."""
+"""What the analytics tests share: the recorded data, and how hypothesis looks for examples."""
 
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples every time, and no failure because the machine was busy.
+settings.register_profile(
+    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")

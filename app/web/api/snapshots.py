@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 from app.extensions import db
 from app.services.markets import load_latest_snapshots
 from app.web.api.paging import PageQuery, Words
+from app.web.house import house
 from app.web.openapi import AnswerModel, operation
 
 
@@ -67,6 +68,11 @@ class SnapshotPageResource(AnswerModel):
 def list_latest_snapshots(*, query: SnapshotsQuery) -> SnapshotPageResource:
     """The newest snapshot of every followed market."""
     page = load_latest_snapshots(
-        db.session, search=query.search, sort=query.sort, cursor=query.cursor, limit=query.limit
+        db.session,
+        provider=house().settings.ingestion_provider,
+        search=query.search,
+        sort=query.sort,
+        cursor=query.cursor,
+        limit=query.limit,
     )
     return SnapshotPageResource.model_validate(page)
