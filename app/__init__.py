@@ -18,6 +18,7 @@ from app.logs import configure_logging, register_secret
 from app.paths import MIGRATIONS, ROOT, STATIC, TEMPLATES
 from app.providers.base import provider_classes
 from app.secret_key import load_secret_key
+from app.services.data_version import DataVersion
 from app.services.house import House
 from app.services.runner import Runner
 from app.settings import Settings
@@ -100,6 +101,7 @@ def _bind_database(app: Flask, loaded: LoadedSettings, clock: Callable[[], datet
         ),
         clock=clock,
         cache_state=lambda: _cache_state(app),
+        data_version=DataVersion(database.connector(page_patience(settings))),
         started_at=clock(),
     )
 

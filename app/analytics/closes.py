@@ -4,8 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from itertools import groupby, islice, pairwise
-from operator import itemgetter
+from itertools import pairwise
 from typing import overload
 
 import numpy as np
@@ -142,21 +141,6 @@ class CloseSeries:
                 self.exact[part],
                 self.grid,
             )
-
-
-def close_blocks(
-    rows: Iterable[CloseRow],
-    *,
-    grid: Granularity = Granularity.HOURLY,
-    markets: int = MARKETS_PER_BLOCK,
-) -> Iterator[CloseSeries]:
-    """Blocks of whole markets from rows that come ordered by market id, as a cursor yields them.
-
-    Holds one block at a time, so ten thousand markets need no more memory than `markets` do.
-    """
-    by_market = groupby(rows, key=itemgetter(0))
-    while block := [row for _, group in islice(by_market, markets) for row in group]:
-        yield CloseSeries.from_rows(block, grid=grid)
 
 
 def as_blocks(closes: CloseSeries | Iterable[CloseSeries]) -> Iterator[CloseSeries]:

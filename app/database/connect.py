@@ -35,6 +35,10 @@ class Database:
         arguments = options.pop("connect_args")
         return options | {"creator": self._connector(arguments)}
 
+    def connector(self, patience: Patience) -> Callable[[], Any]:
+        """A function that opens one raw connection of psycopg2."""
+        return self._connector(engine_options(self._settings, patience)["connect_args"])
+
     def release(self) -> None:
         """Let go of the embedded server; the last process to do so stops it."""
         with self._lock:

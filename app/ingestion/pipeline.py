@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 
 from app.domain import MarketProblem, RejectedRow, RunStatus
 from app.ingestion.collect import Collected, collect, refuse_empty
@@ -12,6 +12,12 @@ from app.ingestion.context import Haul, Recorder, RunContext, StageCounts
 from app.ingestion.listings import keep_listings, note_history
 from app.ingestion.stages import STORING
 from app.ingestion.validation import validate_candles, validate_snapshots
+
+# Last but for the run's own row, so that the version is locked as briefly as can be.
+_NEW_VERSION = """
+    INSERT INTO data_version (kind) VALUES ('data')
+    ON CONFLICT (kind) DO UPDATE SET token = gen_random_uuid(), changed_at = clock_timestamp()
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +118,8 @@ def _store(
                 _copy_counts(counts, stage.store(context, connection))
         context.check_stop()
         report = build_report(context)
+        if report.totals.inserted or report.totals.updated:
+            connection.execute(text(_NEW_VERSION))
         close_run(connection, report)
     return report
 

@@ -1,11 +1,12 @@
 """The tables, one file a topic."""
 
 from app.models.markets import Listing, Market
-from app.models.operations import ScheduleTick
+from app.models.operations import DataVersion, SchedulePause, ScheduleTick
 from app.models.runs import IngestionRun, RejectedRow, RunStage
 from app.models.series import MarketAggregate, MarketComparison, MarketRoiStatistic, MarketSnapshot
 
 __all__ = [
+    "DataVersion",
     "IngestionRun",
     "Listing",
     "Market",
@@ -15,5 +16,6 @@ __all__ = [
     "MarketSnapshot",
     "RejectedRow",
     "RunStage",
+    "SchedulePause",
     "ScheduleTick",
 ]

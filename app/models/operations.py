@@ -1,13 +1,35 @@
-"""What keeps the house running: the ticks of the schedules."""
+"""What keeps the house running: the ticks of the schedules, the version of the data."""
 
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, PrimaryKeyConstraint
+from sqlalchemy import ForeignKey, Index, PrimaryKeyConstraint, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database.base import Base, StoredAt, one_of
 from app.domain import TickStatus
+
+
+class DataVersion(Base):
+    """A token that every transaction which changes market data replaces; caches are keyed by it."""
+
+    __tablename__ = "data_version"
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    token: Mapped[UUID] = mapped_column(server_default=func.gen_random_uuid())
+    changed_at: Mapped[StoredAt]
+
+
+class SchedulePause(Base):
+    """A schedule that is paused: by whom, why, and until when (no end: until it is resumed)."""
+
+    __tablename__ = "schedule_pause"
+
+    schedule: Mapped[str] = mapped_column(primary_key=True)
+    paused_at: Mapped[StoredAt]
+    paused_by: Mapped[str]
+    reason: Mapped[str]
+    until_at: Mapped[datetime | None]
 
 
 class ScheduleTick(Base):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.cache_breaker import CacheState
+from app.services.data_version import DataVersion
 from app.services.runner import Runner
 from app.settings import ProviderSettings, Settings
 
@@ -18,4 +19,5 @@ class House:
     runner: Runner
     clock: Callable[[], datetime]
     cache_state: Callable[[], CacheState]
+    data_version: DataVersion
     started_at: datetime

@@ -118,6 +118,13 @@ def test_leap_day_and_clock_changes_are_days_of_24_hours() -> None:
         assert day.closed_at - day.opened_at == timedelta(hours=24)
 
 
+def test_hour_that_a_zone_repeats_is_told_in_utc() -> None:
+    twice = datetime(2025, 10, 26, 0, 30, tzinfo=UTC)  # 02:30 in Berlin, as is an hour later
+    in_berlin = twice.astimezone(ZoneInfo("Europe/Berlin"))
+    [hour] = derive_candles([(1, in_berlin, Decimal(1))], HOURLY, now=LATER + timedelta(days=400))
+    assert (hour.first_observed_at, hour.last_observed_at) == (twice, twice)
+
+
 def test_instant_without_time_zone_is_refused() -> None:
     with pytest.raises(TypeError):
         derive_candles([(1, datetime(2025, 1, 1), Decimal(1))], HOURLY, now=LATER)  # noqa: DTZ001

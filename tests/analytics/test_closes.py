@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from app.analytics.closes import CloseSeries, as_blocks, close_blocks, lay_out
+from app.analytics.closes import CloseSeries, as_blocks, lay_out
 from app.domain import Granularity
 from tests.analytics.making import LATER, START, hours, series
 
@@ -80,10 +80,6 @@ def test_blocks_hold_whole_markets_and_lose_nothing() -> None:
         [7],
     ]
     assert sum(map(len, blocks)) == len(rows)
-    streamed = list(close_blocks(iter(rows), markets=3))
-    assert [block.market_ids.tolist() for block in streamed] == [
-        block.market_ids.tolist() for block in blocks
-    ]
     assert list(as_blocks([])) == []
     assert list(CloseSeries.from_rows([]).blocks()) == []
 

@@ -49,6 +49,12 @@ def test_figures_are_those_of_the_standard_library(first: list[float], second: l
     assert beta == pytest.approx(linear_regression(second, first).slope, abs=1e-9)
 
 
+@given(changes, st.floats(0.01, 100))
+def test_correlation_never_leaves_its_range(returns: list[float], factor: float) -> None:
+    _, rho, _ = pair(table(returns, [value * factor for value in returns]))
+    assert np.isnan(rho) or 1 - 1e-9 <= rho <= 1
+
+
 def test_only_steps_on_which_both_have_a_return_count() -> None:
     nan = float("nan")
     first, second = [0.01, 0.02, nan, 0.5, 0.03], [0.01, 0.02, 0.4, 0.1, 0.03]

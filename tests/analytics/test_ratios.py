@@ -9,6 +9,7 @@ from app.analytics.ratios import (
     annualise,
     calmar,
     max_drawdown,
+    measure_calmar,
     measure_drawdowns,
     per_step_rate,
     sharpe,
@@ -94,6 +95,8 @@ def test_calmar_compounds_the_whole_span_to_a_year() -> None:
     assert calmar([100, 110], steps_per_year=365) is None
     assert calmar([100], steps_per_year=365) is None
     assert calmar([1, 0.5, 1e6], steps_per_year=8760) is None
+    steep = measure_calmar(np.asarray([1e6]), 1e-3, np.asarray([-0.5]))
+    assert np.isnan(steep).all()
 
 
 def test_drawdown_measures_from_the_peak_before_the_fall() -> None:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 from math import isfinite
 
+import numpy as np
 import pytest
 
 from app.analytics.closes import CloseSeries
@@ -242,6 +243,16 @@ def test_single_sample_has_no_number_at_all() -> None:
 def test_window_that_does_not_fit_the_grid_is_refused() -> None:
     with pytest.raises(ValueError, match="no whole number"):
         build_roi_statistics(series([1], grid=Granularity.DAILY), as_of=LATER)
+
+
+def test_million_closes_of_one_market_are_measured_over_the_last_window() -> None:
+    instants = series([1]).instants[0] + np.arange(1_000_000) * 3_600_000_000
+    closes = CloseSeries.from_columns(
+        np.ones(1_000_000, np.int64), instants, [Decimal(1), Decimal(2)] * 500_000
+    )
+    [row] = build_roi_statistics(closes, as_of=hours(10**6), windows=[Window.D30])
+    assert (row.sample_count, row.roi_pct, row.win_rate) == (720, 0, Decimal("0.5"))
+    check_reasons(row)
 
 
 def test_roi_is_exact_where_floats_are_not() -> None:

@@ -1,0 +1,56 @@
+"""Which state of the data is stored now: one token that every commit of data replaces.
+
+Cached answers carry the token in their key, so an answer made from older data is never asked for
+again. Reading it is on the way of every hot request, hence a connection of its own without session.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import psycopg2
+from sqlalchemy.exc import OperationalError
+
+_READ = "SELECT token FROM data_version WHERE kind = 'data'"
+
+
+class DataVersion:
+    """Reads the token over one connection a process; safe to call from any thread."""
+
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        self._connect = connect
+        self._lock = threading.Lock()
+        self._connection: Any = None
+
+    def read(self) -> str:
+        """The present token. Raises `sqlalchemy.exc.OperationalError` when the database is away."""
+        with self._lock:
+            try:
+                return self._ask()
+            except psycopg2.Error:
+                # A connection that died since the last request; a second failure is for real.
+                self._close()
+            try:
+                return self._ask()
+            except psycopg2.Error as error:
+                self._close()
+                raise OperationalError(_READ, None, error) from None
+
+    def close(self) -> None:
+        """Give the connection back; the next read opens another."""
+        with self._lock:
+            self._close()
+
+    def _ask(self) -> str:
+        if self._connection is None:
+            self._connection = self._connect()
+            self._connection.autocommit = True
+        with self._connection.cursor() as cursor:
+            cursor.execute(_READ)
+            row = cursor.fetchone()
+        return str(row[0]) if row else "none"
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
