@@ -45,6 +45,8 @@ limit_request_line = 4094
 limit_request_fields = 50
 limit_request_field_size = 8190
 proc_name = "tapedeck"
+# Only PROXY_HOPS says whom to believe about https.
+secure_scheme_headers = {}
 accesslog = None
 logconfig_dict = {
     "version": 1,

@@ -142,17 +142,24 @@ def read_columns(
 @contextmanager
 def _cursor(connection: Connection, statement: str) -> Iterator[Any]:
     """A cursor of psycopg2 whose errors come as SQLAlchemy's, `statement` standing for the SQL."""
-    raw = connection.connection
+    if not connection.in_transaction():
+        connection.begin()
+    raw: Any = connection.connection.dbapi_connection
     with raw.cursor() as cursor:
         try:
             yield cursor
         except psycopg2.Error as error:
-            is_lost = connection.dialect.is_disconnect(error, raw.dbapi_connection, cursor)
-            if is_lost:
-                connection.invalidate(error)
-            raise DBAPIError.instance(
-                statement, None, error, psycopg2.Error, connection_invalidated=is_lost
-            ) from error
+            raise _wrapped(connection, statement, error) from error
+
+
+def _wrapped(connection: Connection, statement: str, error: Any) -> BaseException:
+    is_lost = connection.dialect.is_disconnect(error, connection.connection, None)
+    if is_lost:
+        connection.invalidate(error)
+    wrapped: BaseException = DBAPIError.instance(
+        statement, None, error, psycopg2.Error, connection_invalidated=is_lost
+    )
+    return wrapped
 
 
 def _merge_chunk(

@@ -36,9 +36,7 @@ class CopyFile:
         return next(self._blocks, "")
 
 
-def format_blocks(
-    kinds: Sequence[TypeEngine[Any]], rows: Iterable[Sequence[Any]]
-) -> Iterator[str]:
+def format_blocks(kinds: Sequence[TypeEngine[Any]], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
     """Lines for `COPY … FROM STDIN (NULL 'None')`, many in one text.
 
     Raises ValueError when a row has more or fewer values than there are columns.

@@ -21,13 +21,14 @@ def sparkline(values: Sequence[float], *, width: int = 88, height: int = 26) -> 
     points = [value for value in values if math.isfinite(value)]
     if len(points) < 2:
         return Markup('<span class="none" title="too little history">—</span>')
-    placed = _place(points, width=width, height=height, margin=3)
+    # Drawn at double size in whole numbers: as sharp, and half as long in the page.
+    placed = _place(points, width=2 * width, height=2 * height, margin=6, digits=None)
     return Markup(
-        '<svg class="spark spark-{}" viewBox="0 0 {} {}" width="{}" height="{}" role="img"'
-        ' aria-label="{}"><polyline points="{}"/><circle cx="{}" cy="{}" r="2"/></svg>'
+        '<svg class="spark {}" viewBox="0 0 {} {}" width="{}" height="{}" role="img"'
+        ' aria-label="{}"><polyline points="{}"/><circle cx="{}" cy="{}" r="4"/></svg>'
     ).format(
-        _direction(points), width, height, width, height, _describe(points), _join(placed),
-        *placed[-1],
+        _direction(points), 2 * width, 2 * height, width, height, _describe(points),
+        _join(placed), *placed[-1],
     )  # fmt: skip
 
 
@@ -64,7 +65,7 @@ def candle_line(candles: Sequence[CandleView], *, width: int = 960, height: int 
     area = f"{placed[0][0]},{height} {_join(placed)} {placed[-1][0]},{height}"
     lowest, highest = (pick(candles, key=lambda candle: candle.close).close for pick in (min, max))
     return Markup(
-        '<svg class="line-chart spark-{}" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img"'
+        '<svg class="line-chart {}" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img"'
         ' aria-label="{}; lowest close {}, highest {}"><polygon points="{}"/>'
         '<polyline points="{}"/></svg>'
         '<p class="line-chart-range"><span>high {}</span><span>low {}</span></p>'
@@ -101,7 +102,7 @@ def _share(part: float, whole: float) -> float:
 
 
 def _place(
-    values: Sequence[float], *, width: int, height: int, margin: int
+    values: Sequence[float], *, width: int, height: int, margin: int, digits: int | None = 1
 ) -> list[tuple[float, float]]:
     """Spread the values over the drawing; a constant series lies in the middle."""
     lowest, highest = min(values), max(values)
@@ -110,8 +111,8 @@ def _place(
     room = height - 2 * margin
     return [
         (
-            round(margin + index * step, 1),
-            round(margin + (room * (highest - value) / span if span else room / 2), 1),
+            round(margin + index * step, digits),
+            round(margin + (room * (highest - value) / span if span else room / 2), digits),
         )
         for index, value in enumerate(values)
     ]

@@ -36,7 +36,7 @@ NO_VALUE = Markup(
     '<span class="none"><span aria-hidden="true">—</span>'
     '<span class="visually-hidden">{}</span></span>'
 )
-_ARROWS = {"+": ("up", "▲"), "−": ("down", "▼"), "": ("flat", "■")}
+_DIRECTIONS = {"+": "up", "−": "down", "": "flat"}
 
 
 def init_app(app: Flask) -> None:
@@ -80,18 +80,18 @@ def no_value(reason: str = "no value") -> Markup:
 
 
 def price(value: Decimal | None) -> Markup:
-    """A price in readable digits; the exact one is the element's title and value."""
-    return _number(value, price_text(value), "price") if _is_number(value) else no_value()
+    """A price in readable digits; the exact one is the element's title."""
+    return _number(value, price_text(value)) if _is_number(value) else no_value()
 
 
 def amount(value: Decimal | None) -> Markup:
     """A volume or capitalisation in short (`1.23 B`)."""
-    return _number(value, compact_text(value), "amount") if _is_number(value) else no_value()
+    return _number(value, compact_text(value)) if _is_number(value) else no_value()
 
 
 def ratio(value: Decimal | None) -> Markup:
     """A ratio or statistic without unit."""
-    return _number(value, ratio_text(value), "ratio") if _is_number(value) else no_value()
+    return _number(value, ratio_text(value)) if _is_number(value) else no_value()
 
 
 def percent(value: Decimal | None) -> Markup:
@@ -160,27 +160,27 @@ def _is_number(value: Decimal | None) -> TypeGuard[Decimal]:
 
 
 def _delta(value: Decimal, *, unit: str) -> Markup:
-    direction, arrow = _ARROWS[sign_of(value)]
-    return Markup(
-        '<data class="delta delta-{}" value="{}" title="{} {}">'
-        '<span class="delta-arrow" aria-hidden="true">{}</span> {} {}</data>'
-    ).format(direction, exact(value), exact(value), unit, arrow, signed_text(value), unit)
+    # The stylesheet puts the arrow in front; the sign says the same in the text.
+    return Markup('<span class="delta {}" title="{} {}">{} {}</span>').format(
+        _DIRECTIONS[sign_of(value)], exact(value), unit, signed_text(value), unit
+    )
 
 
-def _number(value: Decimal, text: str, kind: str) -> Markup:
+def _number(value: Decimal, text: str) -> Markup:
     full = exact(value)
+    if full == text:
+        return Markup("<span>{}</span>").format(text)
     if not any("₀" <= char <= "₉" for char in text):
-        return Markup('<data class="{}" value="{}" title="{}">{}</data>').format(
-            kind, full, full, text
-        )
+        return Markup('<span title="{}">{}</span>').format(full, text)
     return Markup(
-        '<data class="{}" value="{}" title="{}"><span aria-hidden="true">{}</span>'
-        '<span class="visually-hidden">{}</span></data>'
-    ).format(kind, full, full, text, full)
+        '<span title="{}"><span aria-hidden="true">{}</span>'
+        '<span class="visually-hidden">{}</span></span>'
+    ).format(full, text, full)
 
 
 def _time(value: datetime, text: str, kind: str) -> Markup:
     utc = value.astimezone(UTC)
-    return Markup('<time class="{}" datetime="{}" title="{}" data-exact="{}">{}</time>').format(
-        kind, utc.isoformat(timespec="milliseconds"), *(instant_text(utc),) * 2, text
+    machine = utc.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return Markup('<time class="{}" datetime="{}" title="{}">{}</time>').format(
+        kind, machine, instant_text(utc), text
     )

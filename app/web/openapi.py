@@ -10,7 +10,9 @@ from flask import Response, current_app, request
 from pydantic import AliasGenerator, BaseModel, ConfigDict, ValidationError
 from werkzeug.exceptions import UnsupportedMediaType
 
+from app.cache import Entry
 from app.errors import InvalidRequest
+from app.web.caching import answer_from_cache
 from app.web.problems import MAX_DETAILS, MalformedBody
 
 
@@ -70,6 +72,7 @@ class Operation:
     query: type[QueryModel] | None = None
     body: type[BodyModel] | None = None
     access: Access = Access.OPERATOR
+    cached: Entry | None = None
 
 
 View = Callable[..., BaseModel | Reply]
@@ -92,14 +95,27 @@ class Endpoint:
         Raises `InvalidRequest` for the query, `MalformedBody` or `UnsupportedMediaType` for the
         body, and `KeyError` for an answer that is not declared.
         """
+        if self.operation.cached is not None:
+            return self._from_cache(self.operation.cached, path)
+        return _respond(self.operation, self._answer(path))
+
+    def _from_cache(self, entry: Entry, path: Mapping[str, Any]) -> Response:
+        parts = {name: str(value)[:200] for name, value in path.items()}
+        if self.operation.query is not None:
+            query = read_query(self.operation.query)
+            parts |= {f"query_{name}": str(value) for name, value in query}
+        parts["operation"] = self.name
+        build = lambda: _write(self.operation, self._answer(path))  # noqa: E731
+        return answer_from_cache(entry, parts, build)
+
+    def _answer(self, path: Mapping[str, Any]) -> Reply:
         arguments = dict(path)
         if self.operation.query is not None:
             arguments["query"] = read_query(self.operation.query)
         if self.operation.body is not None:
             arguments["body"] = read_body(self.operation.body)
         answer = self._view(**arguments)
-        reply = answer if isinstance(answer, Reply) else Reply(answer)
-        return _respond(self.operation, reply)
+        return answer if isinstance(answer, Reply) else Reply(answer)
 
 
 def operation(
@@ -110,14 +126,17 @@ def operation(
     query: type[QueryModel] | None = None,
     body: type[BodyModel] | None = None,
     access: Access = Access.OPERATOR,
+    cached: Entry | None = None,
 ) -> Callable[[View], Endpoint]:
     """Declare an operation; its view's docstring is the description.
 
     The view takes the path's variables and, where declared, `query` and `body`, all by keyword. It
     returns a model of `answers` (a `Reply` for another status than 200). `problems` lists the
-    statuses of its own refusals; those that every route may give are added by the document.
+    statuses of its own refusals; those that every route may give are added by the document. With
+    `cached` the answer is kept until the data changes: it must depend on nothing but the stored
+    data, the path and the query, and its status is 200.
     """
-    declared = Operation(summary, answers, tuple(problems), query, body, access)
+    declared = Operation(summary, answers, tuple(problems), query, body, access, cached)
     return functools.partial(Endpoint, declared)
 
 
@@ -155,12 +174,15 @@ def _fault(place: str, message: str) -> str:
 
 
 def _respond(operation: Operation, reply: Reply) -> Response:
+    response = Response(_write(operation, reply), reply.status, mimetype="application/json")
+    response.headers.update(reply.headers)
+    return response
+
+
+def _write(operation: Operation, reply: Reply) -> bytes:
     model = operation.answers[reply.status]
     if not isinstance(reply.payload, model):
         raise TypeError(
             f"{type(reply.payload).__name__} answers where {model.__name__} is declared"
         )
-    body = current_app.json.dumps(reply.payload.model_dump(by_alias=True))
-    response = Response(body + "\n", reply.status, mimetype="application/json")
-    response.headers.update(reply.headers)
-    return response
+    return (current_app.json.dumps(reply.payload.model_dump(by_alias=True)) + "\n").encode()

@@ -37,9 +37,9 @@ function refresh() {
 }
 
 function addLocalTime(root) {
-  for (const time of root.querySelectorAll("time[data-exact]")) {
+  for (const time of root.querySelectorAll("time:is(.age, .instant)")) {
     const local = new Date(time.dateTime).toLocaleTimeString([], { timeZoneName: "short" });
-    time.title = `${time.dataset.exact} · ${local}`;
+    time.title = `${time.title.split(" · ")[0]} · ${local}`;
   }
 }
 

@@ -43,7 +43,7 @@ def test_a_sparkline_says_its_direction(
     values: tuple[float, ...], direction: str, label: str
 ) -> None:
     svg = sparkline(values)
-    assert f"spark-{direction}" in svg
+    assert f'class="spark {direction}"' in svg
     assert f'aria-label="{label}"' in svg
 
 
@@ -57,7 +57,7 @@ def test_a_sparkline_stays_within_its_frame(values: list[float]) -> None:
     points = re.search(r'points="([^"]+)"', sparkline(values))
     assert points
     pairs = [point.split(",") for point in points.group(1).split()]
-    assert all(0 <= float(x) <= 88 and 0 <= float(y) <= 26 for x, y in pairs)
+    assert all(0 <= int(x) <= 2 * 88 and 0 <= int(y) <= 2 * 26 for x, y in pairs)
 
 
 def test_a_duration_bar_is_a_share_of_the_longest() -> None:
@@ -107,7 +107,7 @@ def test_a_price_line_names_lowest_and_highest() -> None:
     html = candle_line([candle("0.0000000000042", 0), candle("3", 1), candle("2", 2)])
     assert "high 3.00000" in html
     assert "low 0.0₁₁42" in html
-    assert "spark-up" in html
+    assert 'class="line-chart up"' in html
 
 
 def test_one_candle_makes_no_line() -> None:

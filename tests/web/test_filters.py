@@ -48,8 +48,7 @@ def test_what_is_no_number_is_shown_as_no_value(show: Any, value: Decimal) -> No
 def test_a_price_keeps_every_digit_beside_it(show: Any) -> None:
     value = Decimal("0.1234567890123456789012345678901234567890")
     html = show("value|price", value)
-    assert f'value="{value}" title="{value}"' in html
-    assert ">0.12346</data>" in html
+    assert html == f'<span title="{value}">0.12346</span>'
 
 
 def test_a_counted_zero_is_read_aloud_in_full(show: Any) -> None:
@@ -62,11 +61,11 @@ def test_a_counted_zero_is_read_aloud_in_full(show: Any) -> None:
     ("value", "direction", "text"),
     [("2.5", "up", "+2.50 %"), ("-2.5", "down", "−2.50 %"), ("0.001", "flat", "0.00 %")],
 )
-def test_a_change_says_its_direction_by_class_arrow_and_sign(
+def test_a_change_says_its_direction_by_class_and_sign(
     show: Any, value: str, direction: str, text: str
 ) -> None:
     html = show("value|percent", Decimal(value))
-    assert f"delta-{direction}" in html
+    assert f'class="delta {direction}" title="{value} %"' in html
     assert text in html
 
 
@@ -80,7 +79,7 @@ def test_a_difference_of_percentages_is_in_points(show: Any) -> None:
 
 def test_an_age_carries_its_instant(show: Any) -> None:
     html = show("value|ago", NOW - timedelta(minutes=42))
-    assert 'datetime="2026-03-04T11:18:00.000+00:00"' in html
+    assert 'datetime="2026-03-04T11:18:00Z"' in html
     assert 'title="2026-03-04 11:18:00 UTC"' in html
     assert ">42 min ago</time>" in html
 

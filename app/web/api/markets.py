@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 
+from app.cache import Entry
 from app.domain import Granularity
 from app.extensions import db
 from app.services.markets import load_candles, load_market, load_markets
@@ -168,21 +169,35 @@ class CandlesResource(AnswerModel):
     candles: list[CandleResource]
 
 
-@operation(summary="List markets", query=MarketsQuery, answers={200: MarketPageResource})
+@operation(
+    summary="List markets",
+    query=MarketsQuery,
+    answers={200: MarketPageResource},
+    cached=Entry.MARKETS,
+)
 def list_markets(*, query: MarketsQuery) -> MarketPageResource:
     """The markets that are followed, by symbol."""
     page = load_markets(db.session, search=query.search, cursor=query.cursor, limit=query.limit)
     return MarketPageResource.model_validate(page)
 
 
-@operation(summary="Show a market", answers={200: MarketDetailResource}, problems=[404])
+@operation(
+    summary="Show a market",
+    answers={200: MarketDetailResource},
+    problems=[404],
+    cached=Entry.MARKET,
+)
 def show_market(*, symbol: str) -> MarketDetailResource:
     """A market with its newest snapshots, statistics and comparisons; old symbols still work."""
     return MarketDetailResource.model_validate(load_market(db.session, symbol))
 
 
 @operation(
-    summary="List candles", query=CandlesQuery, answers={200: CandlesResource}, problems=[404]
+    summary="List candles",
+    query=CandlesQuery,
+    answers={200: CandlesResource},
+    problems=[404],
+    cached=Entry.CANDLES,
 )
 def list_candles(*, symbol: str, query: CandlesQuery) -> CandlesResource:
     """The stored candles of a market, oldest first; without `start` the newest `limit`."""

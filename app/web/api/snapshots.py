@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from app.cache import Entry
 from app.extensions import db
 from app.services.markets import load_latest_snapshots
 from app.web.api.paging import PageQuery, Words
@@ -63,7 +64,10 @@ class SnapshotPageResource(AnswerModel):
 
 
 @operation(
-    summary="List the latest snapshots", query=SnapshotsQuery, answers={200: SnapshotPageResource}
+    summary="List the latest snapshots",
+    query=SnapshotsQuery,
+    answers={200: SnapshotPageResource},
+    cached=Entry.LATEST_SNAPSHOTS,
 )
 def list_latest_snapshots(*, query: SnapshotsQuery) -> SnapshotPageResource:
     """The newest snapshot of every followed market."""
