@@ -44,6 +44,8 @@ def serve_command() -> None:
 def _first_run(house: House) -> None:
     """Collect once into an empty database, so that the first page shows data."""
     has_runs = db.session.execute(text("SELECT EXISTS (SELECT FROM ingestion_run)")).scalar()
+    # No transaction stays open while the run takes its time.
+    db.session.remove()
     if has_runs:
         return
     click.echo(f"First run with the provider {house.settings.ingestion_provider}")

@@ -21,12 +21,14 @@ from app.settings_values import (
     DatabaseUrl,
     Host,
     HostNames,
-    HttpUrl,
     Lowered,
     Markets,
     Pairs,
+    PublicUrl,
     RedisUrl,
     TimeZone,
+    WebhookSecret,
+    WebhookUrl,
     at_least,
 )
 
@@ -123,16 +125,40 @@ class Settings(SettingsGroup):
     cache_ttl_seconds: int = variable(
         300, "How long an answer may be served from the cache.", "1 to 86400", ge=1, le=86_400
     )
-    alert_webhook_url: HttpUrl = variable(
+    alert_webhook_url: WebhookUrl = variable(
         None,
-        "Address for alerts. Checked, but this version sends none yet.",
-        "an http(s) address",
+        "Address that alerts are sent to. Unset: they are shown, but sent nowhere.",
+        "an https address without user and password (http only on this machine, or with "
+        "ALERT_ALLOW_PRIVATE_TARGETS)",
         shows="host",
     )
+    alert_webhook_format: Annotated[Literal["standard", "slack", "alertmanager"], Lowered] = (
+        variable(
+            "standard",
+            "What the body looks like: Tapedeck's own, or as receivers for Slack's or "
+            "Alertmanager's webhooks take it.",
+            "standard, slack or alertmanager",
+        )
+    )
+    alert_webhook_secret: WebhookSecret = variable(
+        None,
+        "Signs what is sent (Standard Webhooks). Unset: it is sent unsigned.",
+        "whsec_ and 24 to 64 random bytes in base64; two joined by a comma while one replaces "
+        "the other",
+    )
     alert_min_severity: Annotated[Literal["info", "warning", "critical"], Lowered] = variable(
-        "warning",
-        "The least severity to send. Checked, but not used yet.",
-        "info, warning or critical",
+        "warning", "The least severity to send.", "info, warning or critical"
+    )
+    alert_dashboard_url: PublicUrl = variable(
+        "",
+        "Where people reach this dashboard; links in alerts start with it. Unset: no links.",
+        "an http(s) address without user, query and fragment",
+    )
+    alert_allow_private_targets: bool = variable(
+        False,
+        "Whether alerts may go to private addresses and over http. A dashboard that only its own "
+        "machine can reach may send to that machine in any case.",
+        "true or false",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Lowered] = variable(
         "info", "The least level that is logged.", "debug, info, warning or error"

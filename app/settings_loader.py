@@ -257,7 +257,12 @@ def _weak_points(settings: Settings) -> list[str]:
         )
     webhook = urlsplit(_revealed(settings.alert_webhook_url))
     if webhook.scheme == "http" and not is_loopback(webhook.hostname or ""):
-        warnings.append("ALERT_WEBHOOK_URL is http, so alerts can be read on their way; use https.")
+        fate = (
+            "alerts can be read on their way"
+            if settings.alert_allow_private_targets
+            else "nothing is sent there"
+        )
+        warnings.append(f"ALERT_WEBHOOK_URL is http, so {fate}; use https.")
     return warnings
 
 

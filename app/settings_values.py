@@ -1,5 +1,6 @@
 """How each kind of setting is read and checked: addresses, tokens, lists, schedules."""
 
+import base64
 import ipaddress
 import re
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from app.market_list import MarketSelection, parse_markets, parse_pairs
 from app.settings_fields import Secret
 
 _NOT_IN_A_HOST = re.compile(r"[\s\[\]/@?#]")
+WEBHOOK_SECRET_PREFIX = "whsec_"
 _HOST_NAME = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
 
 
@@ -50,6 +52,45 @@ def _http_url(value: SecretStr | None) -> SecretStr | None:
     parts = urlsplit(value.get_secret_value()) if value else None
     if parts and (parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0):
         raise ValueError("not an http(s) address")
+    return value
+
+
+def _webhook_url(value: SecretStr | None) -> SecretStr | None:
+    parts = urlsplit(value.get_secret_value()) if value else None
+    if parts and "@" in parts.netloc:
+        raise ValueError("it holds a user")
+    return _http_url(value)
+
+
+def _public_url(text: str) -> str:
+    parts = urlsplit(text.strip())
+    if not text.strip():
+        return ""
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError("not an http(s) address")
+    if "@" in parts.netloc or parts.query or parts.fragment or not text.isprintable():
+        raise ValueError("more than an address")
+    return text.strip().rstrip("/")
+
+
+def webhook_keys(value: SecretStr | None) -> tuple[bytes, ...]:
+    """The keys in a webhook secret, in order; `ValueError` where it holds none."""
+    parts = value.get_secret_value().split(",") if value else []
+    return tuple(_webhook_key(part.strip()) for part in parts)
+
+
+def _webhook_key(text: str) -> bytes:
+    if not text.startswith(WEBHOOK_SECRET_PREFIX):
+        raise ValueError(f"not {WEBHOOK_SECRET_PREFIX}…")
+    key = base64.b64decode(text.removeprefix(WEBHOOK_SECRET_PREFIX), validate=True)
+    if not 24 <= len(key) <= 64:
+        raise ValueError("not 24 to 64 bytes")
+    return key
+
+
+def _webhook_secret(value: SecretStr | None) -> SecretStr | None:
+    if len(webhook_keys(value)) > 2:
+        raise ValueError("more than two secrets")
     return value
 
 
@@ -98,7 +139,9 @@ def _cron_expression(text: str) -> str:
 
 DatabaseUrl = Annotated[SecretStr | None, AfterValidator(_database_url)]
 RedisUrl = Annotated[Secret, AfterValidator(_redis_url)]
-HttpUrl = Annotated[Secret, AfterValidator(_http_url)]
+WebhookUrl = Annotated[Secret, AfterValidator(_webhook_url)]
+WebhookSecret = Annotated[Secret, AfterValidator(_webhook_secret)]
+PublicUrl = Annotated[str, AfterValidator(_public_url)]
 BearerToken = Annotated[Secret, AfterValidator(_bearer_token)]
 Markets = Annotated[MarketSelection, _parsed_by(parse_markets)]
 Pairs = Annotated[tuple[tuple[str, str], ...] | None, _parsed_by(parse_pairs)]

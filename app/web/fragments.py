@@ -15,6 +15,7 @@ from app.web.progress import RunProgress
 
 fragments = Blueprint("fragments", __name__, url_prefix="/fragments")
 
+RUN_STARTED = "run-started"
 RUN_ACTIVE = "run-active"
 RUN_FINISHED = "run-finished"
 
@@ -99,7 +100,8 @@ def run_progress(run_id: str) -> Response:
 @fragments.post("/progress")
 def start_run() -> Response:
     """Start a run by hand; the panel then shows its progress, or what was wrong (422)."""
-    return _panel(_start(request.form.get("symbols", "")))
+    shown = _start(request.form.get("symbols", ""))
+    return _announce(_panel(shown), RUN_STARTED) if shown.run else _panel(shown)
 
 
 @fragments.post("/progress/<run_id>/cancel")

@@ -38,6 +38,20 @@ document.addEventListener("htmx:afterOnLoad", () => {
   document.body.classList.remove("connection-lost");
 });
 
+// htmx keeps the focus on elements with an id; where the element is gone, its fragment takes it.
+let focusHome = null;
+document.addEventListener("htmx:beforeRequest", (event) => {
+  // Before the request: a button that is disabled meanwhile loses the focus at once.
+  const { elt, target } = event.detail;
+  if (elt.contains(document.activeElement)) focusHome = target.id;
+});
+document.addEventListener("htmx:afterSettle", () => {
+  if (focusHome && document.activeElement === document.body) {
+    document.getElementById(focusHome)?.focus({ preventScroll: true });
+    focusHome = null;
+  }
+});
+
 // What a screen reader is told when a run ends.
 document.addEventListener("htmx:load", (event) => {
   const news = event.target.closest("[data-announce]") ?? event.target.querySelector("[data-announce]");

@@ -89,6 +89,7 @@ def test_a_running_panel_asks_again_and_shows_its_stages(slow_app: Flask) -> Non
     client = slow_app.test_client()
     response = send_form(client, "/fragments/progress")
     panel = Markup(response.text).tags[0][1]
+    assert response.headers["HX-Trigger"] == "run-started"
     assert panel["hx-trigger"] == "load delay:1s, retry"
     assert "Fetch from the provider" in response.text
     assert "<progress " in response.text
@@ -125,6 +126,7 @@ def test_a_refused_start_keeps_what_was_typed(app: Flask, client: FlaskClient) -
     response = send_form(client, "/fragments/progress", symbols='NOPE-USD" onfocus="x')
     assert response.status_code == 422
     assert 'role="alert"' in response.text
+    assert "HX-Trigger" not in response.headers
     assert 'value="NOPE-USD&#34; onfocus=&#34;x"' in response.text
     assert count_rows(app, "ingestion_run") == 0
 
