@@ -1,12 +1,14 @@
 """Every environment variable: typed, validated once, frozen, secrets masked."""
 
 import ipaddress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import model_validator
 
 from app.cron import CronSchedule
+from app.domain import AssetType
 from app.settings_fields import (
     Conflict,
     Derived,
@@ -119,6 +121,15 @@ class Settings(SettingsGroup):
     )
     minimum_acceptable_return: float = variable(
         0, "Annual return below which the Sortino ratio counts a loss.", "-0.5 to 1", ge=-0.5, le=1
+    )
+    trading_days_crypto: int = variable(
+        365, "Days in the year of annual figures, for coins.", "1 to 366", ge=1, le=366
+    )
+    trading_days_index: int = variable(
+        252, "Days in the year of annual figures, for indices.", "1 to 366", ge=1, le=366
+    )
+    trading_days_equity: int = variable(
+        252, "Days in the year of annual figures, for shares.", "1 to 366", ge=1, le=366
     )
 
     # The cache, alerts and logs
@@ -265,6 +276,15 @@ class Settings(SettingsGroup):
         return [
             name.upper() for name in ("secret_key", "operator_token") if getattr(self, name) is None
         ]
+
+    @property
+    def days_per_year(self) -> Mapping[AssetType, int]:
+        """The days in the year of annual figures by what a market prices."""
+        return {
+            AssetType.CRYPTO: self.trading_days_crypto,
+            AssetType.INDEX: self.trading_days_index,
+            AssetType.EQUITY: self.trading_days_equity,
+        }
 
     @property
     def schedule(self) -> CronSchedule:

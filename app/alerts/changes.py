@@ -99,6 +99,13 @@ class Book:
             if key[0] in names and key not in keys:
                 self._end(episode, at)
 
+    def retire(self, rules: Iterable[str], *, but: str, at: datetime) -> None:
+        """End the alerts of these rules about any subject `but` this one: nobody watches them."""
+        names = set(rules)
+        for episode in list(self.open.values()):
+            if episode.rule in names and episode.subject != but:
+                self._end(episode, at, text=f"{episode.subject} is not followed any more.")
+
     def pass_time(self, now: datetime) -> None:
         """Waits end, and reminders come due."""
         for episode in list(self.open.values()):

@@ -3,9 +3,11 @@
 Only the intervals that this run touched are derived again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import repeat
 
 from sqlalchemy import Connection, text
 
@@ -21,7 +23,12 @@ from app.ingestion.context import RunContext, StageCounts
 from app.ingestion.targets import CANDLES, candle_rows
 
 Interval = tuple[int, datetime]
-MARKETS_PER_STEP = 250
+Openings = Mapping[int, Collection[datetime]]
+"""The openings of intervals by market."""
+
+INTERVALS_PER_STEP = 7_500
+WEEKS_PER_STEP = 400
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SNAPSHOTS = """
     SELECT s.market_id, (extract(epoch FROM s.observed_at) * 1000000)::bigint, s.price
     FROM unnest(%(market_ids)s::int[], %(opened)s::timestamptz[]) AS n(market_id, opened_at)
@@ -37,11 +44,10 @@ _HOURS = """
            a.volume, a.average, a.sample_count,
            (extract(epoch FROM a.first_observed_at) * 1000000)::bigint,
            (extract(epoch FROM a.last_observed_at) * 1000000)::bigint, a.basis
-    FROM unnest(%(market_ids)s::int[], %(opened)s::timestamptz[], %(closed)s::timestamptz[])
-         AS n(market_id, opened_at, closed_at)
+    FROM unnest(%(market_ids)s::int[], %(opened)s::timestamptz[]) AS n(market_id, opened_at)
     JOIN market_aggregate a ON a.market_id = n.market_id AND a.provider = %(provider)s
          AND a.granularity = 'hourly'
-         AND a.opened_at >= n.opened_at AND a.opened_at < n.closed_at
+         AND a.opened_at >= n.opened_at AND a.opened_at < n.opened_at + interval '7 days'
 """
 
 
@@ -52,8 +58,7 @@ def store_history(context: RunContext, connection: Connection) -> StageCounts:
     candles = (
         complete_candle(haul.market_ids[candle.listing.key], candle) for candle in haul.candles
     )
-    rows = candle_rows(candles, context.provider.name)
-    counts.add(merge_rows(connection, CANDLES, rows, run_id=context.order.run_id))
+    _merge(context, connection, candles, counts)
     return counts
 
 
@@ -61,112 +66,184 @@ def store_derived_candles(context: RunContext, connection: Connection) -> StageC
     """Derive the touched hours from snapshots, then the touched days and weeks from hours."""
     counts = StageCounts()
     over = _load_over(context, connection)
-    hours = _touched_hours(context) | over[Granularity.HOURLY]
-    _derive_hours(context, connection, hours, counts)
-    for granularity in (Granularity.DAILY, Granularity.WEEKLY):
-        touched = {(market, granularity.floor(opened)) for market, opened in hours}
-        intervals = sorted(touched | over[granularity])
-        _derive_coarser(context, connection, granularity, intervals, counts)
+    given = _given_hours(context)
+    bare = _without(_join(_hours_of_snapshots(context), over[Granularity.HOURLY]), given)
+    _derive_hours(context, connection, bare, counts)
+    hours = _join(given, bare)
+    touched = {
+        granularity: _join(_floored(hours, granularity), over[granularity])
+        for granularity in (Granularity.DAILY, Granularity.WEEKLY)
+    }
+    _derive_coarser(context, connection, touched, counts)
     return counts
 
 
-def _load_over(context: RunContext, connection: Connection) -> dict[Granularity, set[Interval]]:
+def _load_over(context: RunContext, connection: Connection) -> dict[Granularity, Openings]:
     """Stored open candles whose interval has ended by now."""
-    over: dict[Granularity, set[Interval]] = {granularity: set() for granularity in Granularity}
+    over: dict[Granularity, dict[int, set[datetime]]] = {
+        granularity: defaultdict(set) for granularity in Granularity
+    }
     values = {"provider": context.provider.name, "now": context.order.now}
     for row in connection.execute(text(_OVER), values):
         granularity = Granularity(row.granularity)
         if row.opened_at + granularity.step <= context.order.now:
-            over[granularity].add((row.market_id, row.opened_at))
-    return over
+            over[granularity][row.market_id].add(row.opened_at)
+    return dict(over)
 
 
-def _hours_of_snapshots(context: RunContext) -> set[Interval]:
+def _hours_of_snapshots(context: RunContext) -> Openings:
     haul = context.haul
+    hours: dict[int, set[datetime]] = defaultdict(set)
+    for row in haul.snapshots:
+        market_id = haul.market_ids[row.snapshot.listing.key]
+        hours[market_id].add(Granularity.HOURLY.floor(row.observed_at))
+    return hours
+
+
+def _given_hours(context: RunContext) -> Openings:
+    haul = context.haul
+    hours: dict[int, set[datetime]] = defaultdict(set)
+    for row in haul.candles:
+        hours[haul.market_ids[row.listing.key]].add(row.opened_at)
+    return hours
+
+
+def _join(one: Openings, other: Openings) -> Openings:
     return {
-        (haul.market_ids[row.snapshot.listing.key], Granularity.HOURLY.floor(row.observed_at))
-        for row in haul.snapshots
+        market_id: {*one.get(market_id, ()), *other.get(market_id, ())}
+        for market_id in one.keys() | other.keys()
     }
 
 
-def _touched_hours(context: RunContext) -> set[Interval]:
-    haul = context.haul
-    given = {(haul.market_ids[row.listing.key], row.opened_at) for row in haul.candles}
-    return given | _hours_of_snapshots(context)
+def _without(openings: Openings, those: Openings) -> Openings:
+    return {
+        market_id: set(opened).difference(those.get(market_id, ()))
+        for market_id, opened in openings.items()
+    }
+
+
+def _floored(openings: Openings, granularity: Granularity) -> Openings:
+    floor = _Floor(granularity)
+    return {market_id: set(map(floor, opened)) for market_id, opened in openings.items()}
+
+
+class _Floor:
+    """Granularity.floor, remembered: the same few hundred openings come for every market."""
+
+    def __init__(self, granularity: Granularity) -> None:
+        self._granularity = granularity
+        self._known: dict[datetime, datetime] = {}
+
+    def __call__(self, opened_at: datetime) -> datetime:
+        floor = self._known.get(opened_at)
+        if floor is None:
+            floor = self._known[opened_at] = self._granularity.floor(opened_at)
+        return floor
 
 
 def _derive_hours(
-    context: RunContext, connection: Connection, touched: set[Interval], counts: StageCounts
+    context: RunContext, connection: Connection, hours: Openings, counts: StageCounts
 ) -> None:
-    given = {
-        (context.haul.market_ids[row.listing.key], row.opened_at) for row in context.haul.candles
-    }
-    for part in _parts(sorted(touched - given)):
-        values = {
-            "provider": context.provider.name,
-            "market_ids": [market for market, _ in part],
-            "opened": [opened for _, opened in part],
-        }
-        columns = read_columns(connection, _SNAPSHOTS, values)
+    intervals = _intervals(hours)
+    for start in range(0, len(intervals), INTERVALS_PER_STEP):
+        columns = _read(context, connection, _SNAPSHOTS, intervals[start:][:INTERVALS_PER_STEP])
         observations = [
             (int(market), _instant(observed), Decimal(price.decode()))
             for market, observed, price in zip(*columns, strict=True)
         ]
         derived = derive_candles(observations, Granularity.HOURLY, now=context.order.now)
         _merge(context, connection, derived, counts)
+    if counts.inserted or counts.updated:
+        context.closes.forget()
 
 
 def _derive_coarser(
     context: RunContext,
     connection: Connection,
-    granularity: Granularity,
-    touched: Sequence[Interval],
+    touched: Mapping[Granularity, Openings],
     counts: StageCounts,
 ) -> None:
-    for part in _parts(touched):
+    """Days and weeks of some markets at a time, their hours being read once for both."""
+    # A day that is over may lie in a week that nothing touched.
+    days = _floored(touched[Granularity.DAILY], Granularity.WEEKLY)
+    weeks = _join(touched[Granularity.WEEKLY], days)
+    for part in _parts(weeks):
         context.check_stop()
-        hours = _load_hours(connection, context.provider.name, part, granularity.step)
-        derived = merge_candles(hours, granularity, now=context.order.now)
-        _merge(context, connection, derived, counts)
+        hours = _load_hours(context, connection, _intervals(part))
+        for granularity, openings in touched.items():
+            finer = _inside(hours, openings, granularity)
+            derived = merge_candles(finer, granularity, now=context.order.now)
+            _merge(context, connection, derived, counts)
+
+
+def _inside(
+    hours: Iterable[DerivedCandle], openings: Openings, granularity: Granularity
+) -> Iterator[DerivedCandle]:
+    """The hours of the given intervals."""
+    floor = _Floor(granularity)
+    return (hour for hour in hours if floor(hour.opened_at) in openings.get(hour.market_id, ()))
+
+
+def _parts(weeks: Openings) -> Iterator[Openings]:
+    """The weeks some hundred at a time, those of one market together."""
+    part: dict[int, Collection[datetime]] = {}
+    size = 0
+    for market_id in sorted(weeks):
+        part[market_id] = weeks[market_id]
+        size += len(weeks[market_id])
+        if size >= WEEKS_PER_STEP:
+            yield part
+            part, size = {}, 0
+    if part:
+        yield part
+
+
+def _intervals(openings: Openings) -> list[Interval]:
+    return sorted((market_id, opened) for market_id in openings for opened in openings[market_id])
+
+
+def _read(
+    context: RunContext, connection: Connection, query: str, intervals: Sequence[Interval]
+) -> list[list[bytes]]:
+    values = {
+        "provider": context.provider.name,
+        "market_ids": [market for market, _ in intervals],
+        "opened": [opened for _, opened in intervals],
+    }
+    return read_columns(connection, query, values)
 
 
 def _load_hours(
-    connection: Connection, provider: str, intervals: Sequence[Interval], step: timedelta
+    context: RunContext, connection: Connection, weeks: Sequence[Interval]
 ) -> list[DerivedCandle]:
-    values = {
-        "provider": provider,
-        "market_ids": [market for market, _ in intervals],
-        "opened": [opened for _, opened in intervals],
-        "closed": [opened + step for _, opened in intervals],
-    }
-    return [_hour(cells) for cells in zip(*read_columns(connection, _HOURS, values), strict=True)]
-
-
-def _hour(cells: Sequence[bytes]) -> DerivedCandle:
-    """A stored hour with what coarser candles are made from."""
-    number = [_decimal(cell) for cell in cells[2:8]]
-    opening, high, low, close, volume, average = number
-    assert opening is not None
-    assert high is not None
-    assert low is not None
-    assert close is not None
-    return DerivedCandle(
-        market_id=int(cells[0]),
-        granularity=Granularity.HOURLY,
-        opened_at=datetime.fromtimestamp(int(cells[1]), UTC),
-        open=opening,
-        high=high,
-        low=low,
-        close=close,
-        volume=volume,
-        average=average,
-        volatility=None,
-        change_pct=None,
-        sample_count=int(cells[8]),
-        first_observed_at=None if cells[9] == b"\\N" else _instant(cells[9]),
-        last_observed_at=None if cells[10] == b"\\N" else _instant(cells[10]),
-        is_final=True,
-        basis=CandleBasis(cells[11].decode()),
+    """Stored hours of the weeks, with what coarser candles are made from."""
+    columns = _read(context, connection, _HOURS, weeks)
+    if not columns:
+        return []
+    markets, openings, *numbers, counts, first_observed, last_observed, bases = columns
+    seconds = {cell: _instant(cell + b"000000") for cell in set(openings)}
+    basis = {cell: CandleBasis(cell.decode()) for cell in set(bases)}
+    opened, high, low, close, volume, average = map(_decimals, numbers)
+    return list(
+        map(
+            DerivedCandle,
+            map(int, markets),
+            repeat(Granularity.HOURLY),
+            map(seconds.__getitem__, openings),
+            opened,
+            high,
+            low,
+            close,
+            volume,
+            average,
+            repeat(None),
+            repeat(None),
+            map(int, counts),
+            map(_instant_or_none, first_observed),
+            map(_instant_or_none, last_observed),
+            repeat(True),
+            map(basis.__getitem__, bases),
+        )
     )
 
 
@@ -180,15 +257,15 @@ def _merge(
     counts.add(merge_rows(connection, CANDLES, rows, run_id=context.order.run_id))
 
 
-def _parts(intervals: Sequence[Interval]) -> Iterable[Sequence[Interval]]:
-    """The intervals some thousand hours at a time, whole markets mostly staying together."""
-    size = MARKETS_PER_STEP * 30
-    return (intervals[start : start + size] for start in range(0, len(intervals), size))
-
-
 def _instant(micros: bytes) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(micros))
+    return _EPOCH + timedelta(microseconds=int(micros))
 
 
-def _decimal(cell: bytes) -> Decimal | None:
-    return None if cell == b"\\N" else Decimal(cell.decode())
+def _instant_or_none(micros: bytes) -> datetime | None:
+    return None if micros == b"\\N" else _instant(micros)
+
+
+def _decimals(cells: Sequence[bytes]) -> list[Decimal | None]:
+    """Exact numbers of a column; decoded as one text, which is faster than cell by cell."""
+    texts = b"\t".join(cells).decode().split("\t")
+    return [None if cell == "\\N" else Decimal(cell) for cell in texts]

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import overload
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from app.analytics.closes import CloseSeries
@@ -13,6 +14,9 @@ from app.database.bulk import read_columns
 from app.domain import Granularity
 
 MARKETS_PER_READ = 500
+# Closes of so many markets are kept for the next stage: 30 days of 2,000 are about 60 MB.
+MOST_MARKETS_KEPT = 2_000
+WIDEST_TEXT = 40
 _CLOSES = """
     SELECT market_id,
            (extract(epoch FROM CASE WHEN is_final THEN opened_at + interval '1 hour'
@@ -26,11 +30,14 @@ _CLOSES = """
     ORDER BY market_id, opened_at
 """
 
+Texts = NDArray[np.bytes_]
+Key = tuple[str, tuple[int, ...], datetime, datetime]
+
 
 class DecimalTexts(Sequence[Decimal | None]):
     """Decimals that are made from their texts only when they are read."""
 
-    def __init__(self, texts: Sequence[bytes]) -> None:
+    def __init__(self, texts: Sequence[bytes] | Texts) -> None:
         self._texts = texts
 
     def __len__(self) -> int:
@@ -64,10 +71,56 @@ def load_close_blocks(
         values = {"provider": provider, "market_ids": block, "start": start, "end": end}
         columns = read_columns(connection, _CLOSES, values)
         if columns:
-            yield CloseSeries(
-                market_ids=np.array(columns[0]).astype(np.int64),
-                instants=np.array(columns[1]).astype(np.int64),
-                closes=np.array(columns[2]).astype(np.float64),
-                exact=DecimalTexts(columns[2]),
-                grid=Granularity.HOURLY,
-            )
+            yield _series(columns)
+
+
+class CloseShelf:
+    """Blocks of closes that several stages of one run read from the database once.
+
+    Whoever stores an hourly candle after the first read has to `forget`.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Key, list[CloseSeries]] = {}
+
+    def read(
+        self,
+        connection: Connection,
+        *,
+        provider: str,
+        market_ids: Sequence[int],
+        start: datetime,
+        end: datetime,
+    ) -> Iterator[CloseSeries]:
+        """Like `load_close_blocks`; what was read to its end is at hand the next time."""
+        key = (provider, tuple(sorted(market_ids)), start, end)
+        if key in self._kept:
+            yield from self._kept[key]
+            return
+        blocks = load_close_blocks(
+            connection, provider=provider, market_ids=key[1], start=start, end=end
+        )
+        is_small = sum(len(other[1]) for other in self._kept) + len(key[1]) <= MOST_MARKETS_KEPT
+        kept = []
+        for block in blocks:
+            yield block
+            if is_small:
+                kept.append(block)
+        if is_small:
+            self._kept[key] = kept
+
+    def forget(self) -> None:
+        """Drop everything, because a candle has changed."""
+        self._kept.clear()
+
+
+def _series(columns: Sequence[list[bytes]]) -> CloseSeries:
+    texts: Texts = np.array(columns[2])
+    return CloseSeries(
+        market_ids=np.array(columns[0]).astype(np.int64),
+        instants=np.array(columns[1]).astype(np.int64),
+        closes=texts.astype(np.float64),
+        # An array takes a fifth of the memory, unless one long text makes all of them long.
+        exact=DecimalTexts(texts if texts.itemsize <= WIDEST_TEXT else columns[2]),
+        grid=Granularity.HOURLY,
+    )

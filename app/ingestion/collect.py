@@ -127,8 +127,9 @@ def _fetch_history(
     able = context.provider.capabilities
     if not context.order.lookback_days or Granularity.HOURLY not in able.granularities:
         return
+    missing = _missing(got)
     wanted = plan_history(
-        [listing for listing in got.listings if listing.key not in _missing(got)],
+        [listing for listing in got.listings if listing.key not in missing],
         last_candles,
         known.history_from,
         able,

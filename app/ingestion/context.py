@@ -9,9 +9,11 @@ from typing import Protocol
 from uuid import UUID
 
 from app.analytics.comparisons import MarketState
+from app.analytics.returns import DAYS_PER_YEAR
 from app.database.bulk import MergeCounts
-from app.domain import Candle, Listing, MarketProblem, RejectedRow
+from app.domain import AssetType, Candle, Listing, MarketProblem, RejectedRow
 from app.errors import RunStopped
+from app.ingestion.closes import CloseShelf
 from app.ingestion.validation import GoodSnapshot
 from app.market_list import MarketSelection
 from app.providers.base import Provider
@@ -54,6 +56,7 @@ class RunOrder:
     lookback_days: int
     risk_free_rate: float
     minimum_acceptable_return: float
+    days_per_year: Mapping[AssetType, int] = field(default_factory=lambda: DAYS_PER_YEAR)
     is_dry_run: bool = False
 
 
@@ -109,6 +112,7 @@ class RunContext:
     deadline: float  # of time.monotonic()
     clock: Callable[[], datetime]
     haul: Haul = field(default_factory=Haul)
+    closes: CloseShelf = field(default_factory=CloseShelf)
     counts: dict[str, StageCounts] = field(default_factory=dict)
 
     def check_stop(self) -> None:

@@ -11,7 +11,6 @@ from app.analytics.quality import is_suspect_jump
 from app.analytics.snapshots import DerivedFields, derive_snapshot_fields
 from app.database.bulk import merge_rows
 from app.domain import DAY, HOUR, Snapshot, Window
-from app.ingestion.closes import load_close_blocks
 from app.ingestion.context import RunContext, StageCounts
 from app.ingestion.targets import SNAPSHOTS
 from app.ingestion.validation import GoodSnapshot
@@ -105,7 +104,7 @@ def _derive(
     if not needing:
         return {}
     earliest = min(observed_at for observed_at, _ in needing.values())
-    blocks = load_close_blocks(
+    blocks = context.closes.read(
         connection,
         provider=context.provider.name,
         market_ids=list(needing),

@@ -11,7 +11,6 @@ from app.analytics.closes import CloseSeries
 from app.analytics.returns import Conventions, build_roi_statistics
 from app.database.bulk import merge_rows
 from app.domain import DAY, HOUR, AssetType, RoiStatistic
-from app.ingestion.closes import load_close_blocks
 from app.ingestion.context import RunContext, StageCounts
 from app.ingestion.targets import ROI_STATISTICS, roi_rows
 
@@ -53,6 +52,7 @@ def store_roi_statistics(context: RunContext, connection: Connection) -> StageCo
         conventions=Conventions(
             risk_free_rate=Decimal(str(context.order.risk_free_rate)),
             minimum_acceptable_return=Decimal(str(context.order.minimum_acceptable_return)),
+            days_per_year=context.order.days_per_year,
         ),
     )
     counts = StageCounts()
@@ -85,7 +85,7 @@ def closes_with_present(
         return
     earliest = min(observed_at for observed_at, _ in present.values())
     seen: set[int] = set()
-    blocks = load_close_blocks(
+    blocks = context.closes.read(
         connection,
         provider=context.provider.name,
         market_ids=list(present),

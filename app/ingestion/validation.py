@@ -4,21 +4,32 @@ A bad row is set aside alone. What can be mended without inventing a number is m
 a negative volume becomes no volume, a time a little ahead becomes the present.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from app.domain import Candle, RejectedRow, Snapshot
+from app.domain import Candle, MarketProblem, RejectedRow, Snapshot
 
+# Far beyond any real figure on both sides, and well inside what a NUMERIC and a float can hold.
 LARGEST = Decimal("1e30")
+MOST_PLACES = 1000
 MOST_DIGITS = 200
+MOST_SAMPLES = 2**31 - 1
 AHEAD_TOLERANCE = timedelta(minutes=5)
 OLDEST = timedelta(days=30)
 STALE_AFTER = timedelta(hours=24)
 RAW_LENGTH = 4000
+MESSAGE_LENGTH = 1000
+LONGEST_ID = 200
 _SURROGATES = dict.fromkeys(range(55296, 57344), "�") | {0: None}
+_ROI_FIELDS = ("roi_1h_pct", "roi_24h_pct", "roi_7d_pct", "roi_30d_pct")
+
+Fault = tuple[str, str]
+"""Why a row is not kept: a short code and a sentence."""
+
+Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,37 +47,65 @@ def storable_text(text: str, length: int) -> str:
     return text.translate(_SURROGATES)[:length]
 
 
+def storable_rejection(row: RejectedRow) -> RejectedRow:
+    """A row set aside by a provider, every text of it fit to be stored."""
+    return replace(
+        row,
+        reason=storable_text(row.reason, MESSAGE_LENGTH),
+        detail=storable_text(row.detail, MESSAGE_LENGTH),
+        raw=storable_text(row.raw, RAW_LENGTH),
+        symbol=None if row.symbol is None else storable_text(row.symbol, LONGEST_ID),
+        provider_id=None if row.provider_id is None else storable_text(row.provider_id, LONGEST_ID),
+    )
+
+
+def storable_problem(problem: MarketProblem) -> MarketProblem:
+    """A problem told by a provider, every text of it fit to be stored."""
+    return MarketProblem(
+        storable_text(problem.symbol, LONGEST_ID),
+        storable_text(problem.error_class, LONGEST_ID),
+        storable_text(problem.message, MESSAGE_LENGTH),
+    )
+
+
 def validate_snapshots(
-    rows: Iterable[Snapshot], *, now: datetime
+    rows: Iterable[Snapshot], *, now: datetime, asked: Collection[Key] | None = None
 ) -> tuple[list[GoodSnapshot], list[RejectedRow]]:
-    """Split snapshots into those to keep and those set aside with a reason."""
-    good: list[GoodSnapshot] = []
+    """Split snapshots into those to keep and those set aside with a reason.
+
+    Of several of one listing at one instant the last is kept, flagged `repeated` where they
+    differ. With `asked` (keys of listings), rows of other listings are set aside.
+    """
+    good: dict[tuple[Key, datetime], GoodSnapshot] = {}
     bad: list[RejectedRow] = []
     for row in rows:
-        reason = price_fault(row.price) or _time_fault(row.observed_at, now)
+        reason = _listing_fault(row, asked) or price_fault(row.price) or _time_fault(row, now)
         if reason:
-            bad.append(_set_aside(row, reason, row.raw or repr(row)))
-        else:
-            good.append(_mended(row, now))
-    return good, bad
+            bad.append(_set_aside(row, reason))
+            continue
+        mended = _mended(row, now)
+        place = (row.listing.key, mended.observed_at)
+        earlier = good.pop(place, None)
+        good[place] = mended if earlier is None else _after(earlier, mended)
+    return list(good.values()), bad
 
 
 def validate_candles(
-    rows: Iterable[Candle], *, now: datetime
+    rows: Iterable[Candle], *, now: datetime, asked: Collection[Key] | None = None
 ) -> tuple[list[Candle], list[RejectedRow]]:
     """Split candles into those to keep and those set aside with a reason."""
     good: list[Candle] = []
     bad: list[RejectedRow] = []
     for row in rows:
-        reason = _candle_fault(row, now)
+        reason = _listing_fault(row, asked) or _candle_fault(row, now)
         if reason:
-            bad.append(_set_aside(row, reason, row.raw or repr(row)))
+            bad.append(_set_aside(row, reason))
         else:
-            good.append(_with_sound_volume(row))
+            good.append(_mended_candle(row))
     return good, bad
 
 
-def price_fault(price: Decimal | None) -> tuple[str, str] | None:
+def price_fault(price: Decimal | None) -> Fault | None:
     """The reason (code, sentence) why this is no price; None when it is one."""
     if price is None:
         return "price_missing", "The row has no price."
@@ -76,19 +115,51 @@ def price_fault(price: Decimal | None) -> tuple[str, str] | None:
         return "price_not_positive", f"The price is {_short(price)}; it must be above zero."
     if price >= LARGEST:
         return "price_out_of_range", f"The price has {price.adjusted() + 1} digits; 30 is the most."
-    if len(price.as_tuple().digits) > MOST_DIGITS:
+    digits, places = _size(price)
+    if digits > MOST_DIGITS:
         return "price_too_long", f"The price has more than {MOST_DIGITS} digits."
+    if places > MOST_PLACES:
+        return "price_out_of_range", f"The price has more than {MOST_PLACES} decimal places."
     return None
 
 
 def is_sound_amount(value: Decimal | None) -> bool:
     """True for a volume or market capitalisation that can be stored as it is."""
-    return value is not None and value.is_finite() and 0 <= value < LARGEST
+    return value is not None and _is_sound_number(value) and value >= 0
 
 
-def _time_fault(instant: datetime | None, now: datetime) -> tuple[str, str] | None:
+def _is_sound_number(value: Decimal) -> bool:
+    if not value.is_finite() or not -LARGEST < value < LARGEST:
+        return False
+    digits, places = _size(value)
+    return digits <= MOST_DIGITS and places <= MOST_PLACES
+
+
+def _size(value: Decimal) -> tuple[int, int]:
+    """How many digits a finite number has, and how many of them behind the point."""
+    parts = value.as_tuple()
+    return len(parts.digits), -int(parts.exponent)
+
+
+def is_sound_id(text: str) -> bool:
+    """True for a provider's id that can be a key: printable, and short enough for an index."""
+    return bool(text.strip()) and len(text) <= LONGEST_ID and text.isprintable()
+
+
+def _listing_fault(row: Snapshot | Candle, asked: Collection[Key] | None) -> Fault | None:
+    if not is_sound_id(row.listing.provider_id):
+        return "bad_id", f"The id {row.listing.provider_id[:40]!r} can't be one."
+    if asked is not None and row.listing.key not in asked:
+        return "not_asked", f"Nobody asked for {row.listing.provider_id[:40]!r}."
+    return None
+
+
+def _time_fault(row: Snapshot, now: datetime) -> Fault | None:
+    instant = row.observed_at
     if instant is None:
         return None
+    if instant.tzinfo is None:
+        return "time_without_zone", f"The time {instant.isoformat()} has no time zone."
     if instant > now + AHEAD_TOLERANCE:
         return "time_in_future", f"The time {instant.isoformat()} lies in the future."
     if instant < now - OLDEST:
@@ -101,7 +172,7 @@ def _time_fault(instant: datetime | None, now: datetime) -> tuple[str, str] | No
 
 def _mended(row: Snapshot, now: datetime) -> GoodSnapshot:
     flags = []
-    observed_at = row.observed_at or now
+    observed_at = now if row.observed_at is None else row.observed_at.astimezone(UTC)
     if row.observed_at is None:
         flags.append("time_local")
     elif observed_at > now:
@@ -109,22 +180,30 @@ def _mended(row: Snapshot, now: datetime) -> GoodSnapshot:
         flags.append("time_clamped")
     elif observed_at < now - STALE_AFTER:
         flags.append("stale")
-    amounts: dict[str, Any] = {}
+    dropped: dict[str, Any] = {}
     for name in ("volume", "market_cap", "volatility"):
-        if getattr(row, name) is not None and not is_sound_amount(getattr(row, name)):
-            amounts[name] = None
-            flags.append(f"{name}_dropped")
-    for name in ("roi_1h_pct", "roi_24h_pct", "roi_7d_pct", "roi_30d_pct"):
         value = getattr(row, name)
-        if value is not None and not value.is_finite():
-            amounts[name] = None
-            flags.append(f"{name}_dropped")
-    kept = replace(row, **amounts) if amounts else row
+        if value is not None and not is_sound_amount(value):
+            dropped[name] = None
+    for name in _ROI_FIELDS:
+        value = getattr(row, name)
+        if value is not None and not _is_sound_number(value):
+            dropped[name] = None
+    flags += [f"{name}_dropped" for name in dropped]
+    kept = replace(row, **dropped) if dropped else row
     assert row.price is not None
     return GoodSnapshot(kept, observed_at, row.price, tuple(flags))
 
 
-def _candle_fault(row: Candle, now: datetime) -> tuple[str, str] | None:
+def _after(earlier: GoodSnapshot, later: GoodSnapshot) -> GoodSnapshot:
+    """The later of two rows of one listing and instant; marked when they do not say the same."""
+    is_same = replace(earlier.snapshot, listing=later.snapshot.listing) == later.snapshot
+    if is_same and "repeated" not in earlier.flags:
+        return later
+    return replace(later, flags=(*later.flags, "repeated"))
+
+
+def _candle_fault(row: Candle, now: datetime) -> Fault | None:
     for name in ("open", "high", "low", "close"):
         fault = price_fault(getattr(row, name))
         if fault:
@@ -133,30 +212,38 @@ def _candle_fault(row: Candle, now: datetime) -> tuple[str, str] | None:
         return "high_below_low", f"High {_short(row.high)} is below low {_short(row.low)}."
     if not row.low <= row.open <= row.high or not row.low <= row.close <= row.high:
         return "outside_extremes", "Open or close lies outside low and high."
-    if row.granularity.floor(row.opened_at) != row.opened_at:
-        return "off_grid", f"{row.opened_at.isoformat()} opens no {row.granularity} candle."
+    instants = (row.opened_at, row.first_observed_at, row.last_observed_at)
+    if any(instant is not None and instant.tzinfo is None for instant in instants):
+        return "time_without_zone", f"The candle of {row.opened_at.isoformat()} has no time zone."
     if row.opened_at > now + AHEAD_TOLERANCE:
         return "time_in_future", f"The candle opens at {row.opened_at.isoformat()}, in the future."
-    if row.sample_count < 1:
-        return "no_samples", "The candle rests on no sample."
+    if row.granularity.floor(row.opened_at) != row.opened_at:
+        return "off_grid", f"{row.opened_at.isoformat()} opens no {row.granularity} candle."
+    if not 1 <= row.sample_count <= MOST_SAMPLES:
+        return "no_samples", f"The candle rests on {row.sample_count} samples."
     return None
 
 
-def _with_sound_volume(row: Candle) -> Candle:
-    if row.volume is None or is_sound_amount(row.volume):
-        return row
-    return replace(row, volume=None)
+def _mended_candle(row: Candle) -> Candle:
+    """The candle without the amounts that can't be stored."""
+    dropped: dict[str, Any] = {}
+    for name in ("volume", "average", "volatility"):
+        value = getattr(row, name)
+        if value is not None and not is_sound_amount(value):
+            dropped[name] = None
+    return replace(row, **dropped) if dropped else row
 
 
-def _set_aside(row: Snapshot | Candle, reason: tuple[str, str], raw: str) -> RejectedRow:
-    return RejectedRow(
+def _set_aside(row: Snapshot | Candle, reason: Fault) -> RejectedRow:
+    rejected = RejectedRow(
         kind="candle" if isinstance(row, Candle) else "snapshot",
         reason=reason[0],
         detail=reason[1],
-        raw=storable_text(raw, RAW_LENGTH),
+        raw=row.raw or repr(row),
         symbol=row.listing.symbol,
         provider_id=row.listing.provider_id,
     )
+    return storable_rejection(rejected)
 
 
 def _short(value: Decimal) -> str:

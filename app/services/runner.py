@@ -217,6 +217,7 @@ class Runner:
             lookback_days=settings.ingestion_lookback_days,
             risk_free_rate=settings.risk_free_rate,
             minimum_acceptable_return=settings.minimum_acceptable_return,
+            days_per_year=settings.days_per_year,
             is_dry_run=is_dry_run,
         )
 
@@ -266,6 +267,7 @@ def fingerprint(settings: Settings, provider: str) -> str:
         settings.ingestion_lookback_days,
         settings.risk_free_rate,
         settings.minimum_acceptable_return,
+        sorted(settings.days_per_year.items()),
     )
     return hashlib.sha256(repr(shaping).encode()).hexdigest()[:12]
 

@@ -1,0 +1,162 @@
+"""Comparisons of any markets asked for: at the latest moment, over time, and as a matrix.
+
+They are computed from stored snapshots and candles by the functions that a run uses, so a pair that
+a run compared has here the figures that the run stored. The clock is not asked: ranges end at the
+newest observation, and the same data give the same answer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from app.analytics.comparisons import (
+    ComparisonPoint,
+    MarketState,
+    build_comparison_series,
+    build_comparisons,
+)
+from app.analytics.correlations import MOST_MARKETS, ReturnTable, correlation_matrix
+from app.analytics.courses import thin
+from app.database.base import AnySession
+from app.domain import DAY, Comparison, Granularity, NullReason, Window
+from app.errors import InvalidRequest
+from app.services.chosen_markets import (
+    ChosenMarket,
+    choose_markets,
+    load_closes,
+    load_returns,
+    load_states,
+)
+from app.services.views import ComparisonView
+
+LEAST_COMPARED, MOST_COMPARED = 2, 5
+MOST_POINTS = 800
+# Up to here a series is made of hourly closes (2 208 of them), beyond of daily ones.
+LONGEST_HOURLY = 92 * DAY
+USUAL_SPAN = 30 * DAY
+_OWN_FIELDS = ("symbol", "against_symbol", "provider")
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonSet:
+    """Each market against the first at the latest moment.
+
+    `without_data` are the symbols of which the provider gave nothing yet; pairs with one of them
+    are not in `comparisons`.
+    """
+
+    provider: str
+    markets: tuple[ChosenMarket, ...]
+    comparisons: tuple[ComparisonView, ...]
+    without_data: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonSeries:
+    """Price ratio and ROI spread of two markets over `[start, end)`, oldest first.
+
+    `point_count` is the number of joined closes, of which `points` keeps at most 800. Without data
+    `start` and `end` are None where they were not given.
+    """
+
+    market: ChosenMarket
+    against: ChosenMarket
+    provider: str
+    grid: Granularity
+    window: Window | None
+    start: datetime | None
+    end: datetime | None
+    point_count: int
+    points: tuple[ComparisonPoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Correlations:
+    """Correlations of hourly returns over 30 days, row by row in the order of `markets`.
+
+    `steps` is the number of returns in the window, `needed` how many of them two markets must have
+    in common. `null_reasons` has a reason where `correlations` has None.
+    """
+
+    provider: str
+    markets: tuple[ChosenMarket, ...]
+    as_of: datetime | None
+    grid: Granularity
+    steps: int
+    needed: int
+    correlations: tuple[tuple[Decimal | None, ...], ...]
+    sample_counts: tuple[tuple[int, ...], ...]
+    null_reasons: tuple[tuple[str | None, ...], ...]
+
+
+def load_comparisons(
+    session: AnySession, symbols: Sequence[str], *, provider: str
+) -> ComparisonSet:
+    """Two to five markets, each of the others over the first; three queries.
+
+    `NotFound` for an unknown market, `InvalidRequest` for too few or too many.
+    """
+    markets = choose_markets(session, symbols, least=LEAST_COMPARED, most=MOST_COMPARED)
+    states = load_states(session, markets, provider=provider)
+    returns = load_returns(session, states, provider=provider)
+    return compare_with_first(markets, states, returns, provider=provider)
+
+
+def load_correlations(session: AnySession, symbols: Sequence[str], *, provider: str) -> Correlations:
+    """The correlation matrix of two to fifty markets; three queries.
+
+    `NotFound` for an unknown market, `InvalidRequest` for too few or too many.
+    """
+    markets = choose_markets(session, symbols, least=LEAST_COMPARED, most=MOST_MARKETS)
+    states = load_states(session, markets, provider=provider)
+    returns = load_returns(session, states, provider=provider)
+    return correlate(markets, states, returns, provider=provider)
+
+
+def load_comparison_series(
+    session: AnySession,
+    market: str,
+    against: str,
+    *,
+    provider: str,
+    window: Window | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> ComparisonSeries:
+    """Price ratio and ROI spread of `market` over `against` in `[start, end)`; three queries.
+
+    Without `end` up to and with the newest observation, without `start` the 30 days before. The
+    spread is that since the first point, or over `window`. Up to 92 days hourly closes are joined,
+    beyond that daily ones; of more than 800 points those stay that are first, last, or hold the
+    lowest or highest ratio or spread of one of 199 equal stretches. `NotFound` for an unknown
+    market; `InvalidRequest` for one market twice, an empty range, or a window of 1 h over more than
+    92 days.
+    """
+    first, second = choose_markets(session, (market, against), least=2, most=2)
+    states = load_states(session, (first, second), provider=provider)
+    newest = max((state.observed_at for state in states.values()), default=None)
+    until = end or newest
+    since = start or (until - USUAL_SPAN if until else None)
+    grid = Granularity.HOURLY
+    points: list[ComparisonPoint] = []
+    if since is not None and until is not None:
+        grid = _grid(since, until, window)
+        # The newest observation itself belongs to a range that was left open.
+        after = None if end is None else end
+        points = _load_points(session, (first, second), provider, grid, window, since, until, after)
+    columns = [
+        [float(point.price_ratio) for point in points],
+        [None if point.roi_spread is None else float(point.roi_spread) for point in points],
+    ]
+    return ComparisonSeries(
+        market=first,
+        against=second,
+        provider=provider,
+        grid=grid,
+        window=window,
+        start=since,
+        end=until,
+        point_count=len(points),
+        points=tuple(points[place] for place in thin(columns, MOST_POINTS)),
+    )
