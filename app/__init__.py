@@ -24,7 +24,7 @@ from app.services.runner import Runner
 from app.settings import Settings
 from app.settings_fields import SettingsGroup
 from app.settings_loader import LoadedSettings, load_settings
-from app.web import auth, errors, filters, json, request_log, security
+from app.web import auth, errors, filters, json, request_log, security, static_files
 from app.web.api import api
 from app.web.fragments import fragments
 from app.web.health import health
@@ -60,7 +60,7 @@ def create_app(
         "tapedeck",
         root_path=str(ROOT),
         template_folder=str(TEMPLATES),
-        static_folder=str(STATIC),
+        static_folder=None,
     )
     app.config.update(SECRET_KEY=load_secret_key(settings), SCHEDULER_API_ENABLED=False)
     _bind_database(app, found, clock)
@@ -115,6 +115,7 @@ def _bind_web(app: Flask, loaded: LoadedSettings) -> None:
     json.init_app(app)
     errors.init_app(app)
     filters.init_app(app)
+    static_files.init_app(app, STATIC)
     for blueprint in (pages, fragments, api, health):
         app.register_blueprint(blueprint)
 

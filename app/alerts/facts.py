@@ -117,7 +117,7 @@ def load_new_runs(
     else:
         values |= {"after": after, "limit": RUNS_AT_ONCE}
         rows = connection.execute(text(_NEW_RUNS), values).mappings()
-    return [RunFact(**row | {"status": RunStatus(row["status"])}) for row in rows]
+    return [RunFact(**{**row, "status": RunStatus(row["status"])}) for row in rows]
 
 
 def load_markets(

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from math import isnan, nan
 
 from app.analytics.rounding import change_pct, divide, is_usable
 
@@ -84,7 +83,5 @@ def _course(points: tuple[PricePoint, ...], base_at: datetime | None) -> Course:
 
 def _extremes(column: Sequence[float | None], rows: range) -> set[int]:
     """The positions of the lowest and highest value among `rows`; none where all are missing."""
-    known = [row for row in rows if not isnan(nan if (value := column[row]) is None else value)]
-    if not known:
-        return set()
-    return {min(known, key=column.__getitem__), max(known, key=column.__getitem__)}
+    known = [(value, row) for row in rows if (value := column[row]) is not None]
+    return {min(known)[1], max(known)[1]} if known else set()

@@ -59,6 +59,7 @@ def store_history(context: RunContext, connection: Connection) -> StageCounts:
         complete_candle(haul.market_ids[candle.listing.key], candle) for candle in haul.candles
     )
     _merge(context, connection, candles, counts)
+    context.closes.forget()
     return counts
 
 

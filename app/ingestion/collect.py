@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine, text
@@ -63,10 +63,10 @@ def collect(context: RunContext, engine: Engine) -> Collected:
     got = Collected()
     named = _resolve(context, known, order.selection.requests, got)
     context.check_stop()
-    _fetch_ranked(context, got)
+    _fetch_ranked(context, named, got)
     context.check_stop()
     ranked = {listing.key for listing in got.listings}
-    _fetch_named(context, [item for item in named if item.key not in ranked], got)
+    _fetch_named(context, [item for item in named.values() if item.key not in ranked], got)
     _fetch_history(context, known, last_candles, got)
     context.check_stop()
     return got
@@ -79,7 +79,7 @@ def _load_last_candles(connection: Connection, provider: str) -> dict[Key, datet
 
 def _resolve(
     context: RunContext, known: KnownListings, requests: Sequence[MarketRequest], got: Collected
-) -> list[Listing]:
+) -> dict[Key, Listing]:
     """The listing of every request: the stored one, else the provider's choice."""
     listings = []
     unknown = []
@@ -93,18 +93,25 @@ def _resolve(
         resolution = context.provider.resolve_listings(unknown)
         listings += resolution.listings
         got.problems += resolution.problems
-    return list({listing.key: listing for listing in listings}.values())
+    return {listing.key: listing for listing in listings}
 
 
-def _fetch_ranked(context: RunContext, got: Collected) -> None:
+def _fetch_ranked(context: RunContext, named: Mapping[Key, Listing], got: Collected) -> None:
+    """The largest markets; one that was asked for by name goes by that name."""
     top = context.order.selection.top
     if not top:
         return
     ranked = context.provider.fetch_ranked(top, DISCOVERY_QUOTE)
-    got.listings += ranked.listings
+    got.listings += [_as_named(listing, named.get(listing.key)) for listing in ranked.listings]
     got.snapshots += ranked.snapshots.rows
     got.rejected += ranked.snapshots.rejected
     got.problems += ranked.snapshots.problems
+
+
+def _as_named(ranked: Listing, named: Listing | None) -> Listing:
+    if named is None or named.chosen_by == "discovered":
+        return ranked
+    return replace(ranked, symbol=named.symbol, chosen_by=named.chosen_by)
 
 
 def _fetch_named(context: RunContext, listings: Sequence[Listing], got: Collected) -> None:
@@ -165,7 +172,7 @@ def plan_history(
 
     A listing whose look-back was never asked for comes first; one with candles continues where the
     last final one ends. Without a budget every listing continues in every run; with one only those
-    whose history ends more than two hours ago.
+    whose history ends more than two hours ago, the one that lags most first.
     """
     since = Granularity.HOURLY.floor(now - lookback) - BASE_STEPS * HOUR
     fresh: list[tuple[datetime, Listing]] = []
@@ -180,6 +187,7 @@ def plan_history(
         elif able.candle_calls_per_run is None or now - last > HOUR + WORTH_A_CALL:
             lagging.append((max(last + HOUR, since), listing))
     planned: dict[datetime, list[Listing]] = defaultdict(list)
+    lagging.sort(key=lambda item: item[0])
     for start, listing in (fresh + lagging)[: able.candle_calls_per_run]:
         planned[start].append(listing)
     return planned

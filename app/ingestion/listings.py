@@ -60,9 +60,8 @@ _REFRESH_LISTINGS = """
 _RENAME_MARKETS = """
     UPDATE market m
     SET symbol = n.symbol, name = n.name,
-        former_symbols = CASE WHEN m.symbol = n.symbol THEN m.former_symbols
-                              ELSE array_append(array_remove(m.former_symbols, m.symbol), m.symbol)
-                         END
+        former_symbols = CASE WHEN m.symbol = n.symbol THEN m.former_symbols ELSE array_append(
+            array_remove(array_remove(m.former_symbols, m.symbol), n.symbol), m.symbol) END
     FROM unnest(CAST(:market_ids AS int[]), CAST(:symbols AS text[]), CAST(:names AS text[]))
          AS n(id, symbol, name)
     WHERE m.id = n.id AND (m.symbol, m.name) IS DISTINCT FROM (n.symbol, n.name)

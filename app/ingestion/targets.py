@@ -25,11 +25,11 @@ def _rank(side: str) -> str:
 
 
 SNAPSHOTS = target_of(MarketSnapshot)
-# A finished candle replaces any unfinished one and is never replaced by one; between equals in that
+# A finished candle replaces any unfinished one and is never replaced by one; among equals in that
 # a worse source never replaces a better one.
 CANDLES = target_of(
     MarketAggregate,
-    guard=f"(s.is_final AND NOT t.is_final) OR (s.is_final = t.is_final AND {_rank('s')} <= {_rank('t')})",
+    guard=f"s.is_final > t.is_final OR (s.is_final = t.is_final AND {_rank('s')} <= {_rank('t')})",
 )
 COMPARISONS = target_of(MarketComparison)
 ROI_STATISTICS = target_of(MarketRoiStatistic)

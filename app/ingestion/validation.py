@@ -4,13 +4,14 @@ A bad row is set aside alone. What can be mended without inventing a number is m
 a negative volume becomes no volume, a time a little ahead becomes the present.
 """
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from app.domain import Candle, MarketProblem, RejectedRow, Snapshot
+from app.domain import Candle, Listing, MarketProblem, RejectedRow, Snapshot
 
 # Far beyond any real figure on both sides, and well inside what a NUMERIC and a float can hold.
 LARGEST = Decimal("1e30")
@@ -19,11 +20,13 @@ MOST_DIGITS = 200
 MOST_SAMPLES = 2**31 - 1
 AHEAD_TOLERANCE = timedelta(minutes=5)
 OLDEST = timedelta(days=30)
+OLDEST_CANDLE = datetime(1900, 1, 1, tzinfo=UTC)
 STALE_AFTER = timedelta(hours=24)
 RAW_LENGTH = 4000
-MESSAGE_LENGTH = 1000
+MESSAGE_LENGTH = 4000
 LONGEST_ID = 200
 _SURROGATES = dict.fromkeys(range(55296, 57344), "�") | {0: None}
+_UNSTORABLE = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
 _ROI_FIELDS = ("roi_1h_pct", "roi_24h_pct", "roi_7d_pct", "roi_30d_pct")
 
 Fault = tuple[str, str]
@@ -78,8 +81,9 @@ def validate_snapshots(
     """
     good: dict[tuple[Key, datetime], GoodSnapshot] = {}
     bad: list[RejectedRow] = []
+    fault_of = _ListingRule(asked)
     for row in rows:
-        reason = _listing_fault(row, asked) or price_fault(row.price) or _time_fault(row, now)
+        reason = fault_of(row.listing) or price_fault(row.price) or _time_fault(row, now)
         if reason:
             bad.append(_set_aside(row, reason))
             continue
@@ -96,8 +100,9 @@ def validate_candles(
     """Split candles into those to keep and those set aside with a reason."""
     good: list[Candle] = []
     bad: list[RejectedRow] = []
+    fault_of = _ListingRule(asked)
     for row in rows:
-        reason = _listing_fault(row, asked) or _candle_fault(row, now)
+        reason = fault_of(row.listing) or _candle_fault(row, now)
         if reason:
             bad.append(_set_aside(row, reason))
         else:
@@ -142,23 +147,36 @@ def _size(value: Decimal) -> tuple[int, int]:
 
 
 def is_sound_id(text: str) -> bool:
-    """True for a provider's id that can be a key: printable, and short enough for an index."""
-    return bool(text.strip()) and len(text) <= LONGEST_ID and text.isprintable()
+    """True for a provider's id that can be a key: no control characters, short enough to index."""
+    return bool(text.strip()) and len(text) <= LONGEST_ID and not _UNSTORABLE.search(text)
 
 
-def _listing_fault(row: Snapshot | Candle, asked: Collection[Key] | None) -> Fault | None:
-    if not is_sound_id(row.listing.provider_id):
-        return "bad_id", f"The id {row.listing.provider_id[:40]!r} can't be one."
-    if asked is not None and row.listing.key not in asked:
-        return "not_asked", f"Nobody asked for {row.listing.provider_id[:40]!r}."
-    return None
+class _ListingRule:
+    """Why rows of a listing are not kept; rows mostly come one listing after the other."""
+
+    def __init__(self, asked: Collection[Key] | None) -> None:
+        self._asked = asked
+        self._last: Listing | None = None
+        self._fault: Fault | None = None
+
+    def __call__(self, listing: Listing) -> Fault | None:
+        if listing is not self._last:
+            self._last, self._fault = listing, self._judge(listing)
+        return self._fault
+
+    def _judge(self, listing: Listing) -> Fault | None:
+        if not is_sound_id(listing.provider_id):
+            return "bad_id", f"The id {listing.provider_id[:40]!r} can't be one."
+        if self._asked is not None and listing.key not in self._asked:
+            return "not_asked", f"Nobody asked for {listing.provider_id[:40]!r}."
+        return None
 
 
 def _time_fault(row: Snapshot, now: datetime) -> Fault | None:
     instant = row.observed_at
     if instant is None:
         return None
-    if instant.tzinfo is None:
+    if instant.utcoffset() is None:
         return "time_without_zone", f"The time {instant.isoformat()} has no time zone."
     if instant > now + AHEAD_TOLERANCE:
         return "time_in_future", f"The time {instant.isoformat()} lies in the future."
@@ -212,26 +230,44 @@ def _candle_fault(row: Candle, now: datetime) -> Fault | None:
         return "high_below_low", f"High {_short(row.high)} is below low {_short(row.low)}."
     if not row.low <= row.open <= row.high or not row.low <= row.close <= row.high:
         return "outside_extremes", "Open or close lies outside low and high."
-    instants = (row.opened_at, row.first_observed_at, row.last_observed_at)
-    if any(instant is not None and instant.tzinfo is None for instant in instants):
-        return "time_without_zone", f"The candle of {row.opened_at.isoformat()} has no time zone."
-    if row.opened_at > now + AHEAD_TOLERANCE:
-        return "time_in_future", f"The candle opens at {row.opened_at.isoformat()}, in the future."
-    if row.granularity.floor(row.opened_at) != row.opened_at:
-        return "off_grid", f"{row.opened_at.isoformat()} opens no {row.granularity} candle."
+    return _opening_fault(row, now)
+
+
+def _opening_fault(row: Candle, now: datetime) -> Fault | None:
+    opened_at = row.opened_at
+    if opened_at.utcoffset() is None:
+        return "time_without_zone", f"The time {opened_at.isoformat()} has no time zone."
+    if opened_at > now + AHEAD_TOLERANCE:
+        return "time_in_future", f"The candle opens at {opened_at.isoformat()}, in the future."
+    if opened_at < OLDEST_CANDLE:
+        return "time_too_old", f"The candle opens at {opened_at.isoformat()}."
+    opened_at = opened_at.astimezone(UTC)
+    if row.granularity.floor(opened_at) != opened_at:
+        return "off_grid", f"{opened_at.isoformat()} opens no {row.granularity} candle."
     if not 1 <= row.sample_count <= MOST_SAMPLES:
         return "no_samples", f"The candle rests on {row.sample_count} samples."
     return None
 
 
 def _mended_candle(row: Candle) -> Candle:
-    """The candle without the amounts that can't be stored."""
-    dropped: dict[str, Any] = {}
+    """The candle in UTC, without the amounts and instants that can't be true."""
+    changes: dict[str, Any] = {}
     for name in ("volume", "average", "volatility"):
         value = getattr(row, name)
         if value is not None and not is_sound_amount(value):
-            dropped[name] = None
-    return replace(row, **dropped) if dropped else row
+            changes[name] = None
+    if row.opened_at.tzinfo is not UTC:
+        changes["opened_at"] = row.opened_at.astimezone(UTC)
+    for name in ("first_observed_at", "last_observed_at"):
+        instant = getattr(row, name)
+        if instant is not None and not _is_inside(instant, row):
+            changes[name] = None
+    return replace(row, **changes) if changes else row
+
+
+def _is_inside(instant: datetime, candle: Candle) -> bool:
+    """True for an instant of the candle's own interval, its end included."""
+    return instant.utcoffset() is not None and candle.opened_at <= instant <= candle.closed_at
 
 
 def _set_aside(row: Snapshot | Candle, reason: Fault) -> RejectedRow:

@@ -152,7 +152,9 @@ def load_returns(
     )
     return build_return_table(
         (
-            block.with_present({market: present[market] for market in set(block.market_ids.tolist())})
+            block.with_present(
+                {market: present[market] for market in set(block.market_ids.tolist())}
+            )
             for block in blocks
         ),
         as_of=as_of,

@@ -35,6 +35,9 @@ MOST_POINTS = 800
 # Up to here a series is made of hourly closes (2 208 of them), beyond of daily ones.
 LONGEST_HOURLY = 92 * DAY
 USUAL_SPAN = 30 * DAY
+_INSTANT = timedelta(microseconds=1)
+# 80 % of the 720 hourly returns of 30 days.
+_NEEDED = 576
 _OWN_FIELDS = ("symbol", "against_symbol", "provider")
 
 
@@ -103,7 +106,9 @@ def load_comparisons(
     return compare_with_first(markets, states, returns, provider=provider)
 
 
-def load_correlations(session: AnySession, symbols: Sequence[str], *, provider: str) -> Correlations:
+def load_correlations(
+    session: AnySession, symbols: Sequence[str], *, provider: str
+) -> Correlations:
     """The correlation matrix of two to fifty markets; three queries.
 
     `NotFound` for an unknown market, `InvalidRequest` for too few or too many.
@@ -136,19 +141,14 @@ def load_comparison_series(
     first, second = choose_markets(session, (market, against), least=2, most=2)
     states = load_states(session, (first, second), provider=provider)
     newest = max((state.observed_at for state in states.values()), default=None)
-    until = end or newest
+    until = end or (newest + _INSTANT if newest else None)
     since = start or (until - USUAL_SPAN if until else None)
     grid = Granularity.HOURLY
-    points: list[ComparisonPoint] = []
+    points: tuple[ComparisonPoint, ...] = ()
     if since is not None and until is not None:
         grid = _grid(since, until, window)
-        # The newest observation itself belongs to a range that was left open.
-        after = None if end is None else end
-        points = _load_points(session, (first, second), provider, grid, window, since, until, after)
-    columns = [
-        [float(point.price_ratio) for point in points],
-        [None if point.roi_spread is None else float(point.roi_spread) for point in points],
-    ]
+        span = _Span(provider, grid, window, since, until)
+        points = _load_points(session, first, second, span)
     return ComparisonSeries(
         market=first,
         against=second,
@@ -156,7 +156,125 @@ def load_comparison_series(
         grid=grid,
         window=window,
         start=since,
-        end=until,
+        end=end,
         point_count=len(points),
-        points=tuple(points[place] for place in thin(columns, MOST_POINTS)),
+        points=thin_points(points, MOST_POINTS),
+    )
+
+
+def thin_points(points: Sequence[ComparisonPoint], limit: int) -> tuple[ComparisonPoint, ...]:
+    """At most `limit` of the points, the extremes of ratio and spread among them."""
+    columns: list[list[float | None]] = [
+        [float(point.price_ratio) for point in points],
+        [None if point.roi_spread is None else float(point.roi_spread) for point in points],
+    ]
+    return tuple(points[place] for place in thin(columns, limit))
+
+
+def compare_with_first(
+    markets: Sequence[ChosenMarket],
+    states: Mapping[int, MarketState],
+    returns: ReturnTable,
+    *,
+    provider: str,
+) -> ComparisonSet:
+    """Every market but the first over the first, from what was loaded of them."""
+    first, *others = markets
+    pairs = [(other.market_id, first.market_id) for other in others]
+    symbols = {market.market_id: market.symbol for market in markets}
+    return ComparisonSet(
+        provider=provider,
+        markets=tuple(markets),
+        comparisons=tuple(
+            _view(item, symbols, provider)
+            for item in build_comparisons(pairs, states, returns=returns)
+        ),
+        without_data=tuple(market.symbol for market in markets if market.market_id not in states),
+    )
+
+
+def correlate(
+    markets: Sequence[ChosenMarket],
+    states: Mapping[int, MarketState],
+    returns: ReturnTable,
+    *,
+    provider: str,
+) -> Correlations:
+    """The matrix of what was loaded of these markets."""
+    matrix = correlation_matrix(returns, [market.market_id for market in markets])
+    return Correlations(
+        provider=provider,
+        markets=tuple(markets),
+        as_of=max((state.observed_at for state in states.values()), default=None),
+        grid=returns.grid,
+        steps=Window.D30.length // returns.grid.step,
+        needed=_NEEDED,
+        correlations=matrix.correlations,
+        sample_counts=matrix.sample_counts,
+        null_reasons=tuple(
+            tuple(map(_reason, values, counts))
+            for values, counts in zip(matrix.correlations, matrix.sample_counts, strict=True)
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """What part of which candles a series is made of."""
+
+    provider: str
+    grid: Granularity
+    window: Window | None
+    start: datetime
+    end: datetime
+
+
+def _load_points(
+    session: AnySession, first: ChosenMarket, second: ChosenMarket, span: _Span
+) -> tuple[ComparisonPoint, ...]:
+    """The joined points in `[start, end)`; a window's bases lie before them."""
+    reach = span.window.length + span.grid.step if span.window else timedelta(0)
+    closes = load_closes(
+        session,
+        (first, second),
+        provider=span.provider,
+        granularity=span.grid,
+        start=span.start - reach,
+        end=span.end,
+    )
+    points = build_comparison_series(
+        closes[first.market_id],
+        closes[second.market_id],
+        window=span.window,
+        step=span.grid.step,
+    )
+    return tuple(point for point in points if span.start <= point.observed_at < span.end)
+
+
+def _grid(start: datetime, end: datetime, window: Window | None) -> Granularity:
+    if start >= end:
+        raise InvalidRequest("start must be before end, and before the newest observation.")
+    if end - start <= LONGEST_HOURLY:
+        return Granularity.HOURLY
+    if window is Window.H1:
+        raise InvalidRequest(
+            f"Spreads over 1h need hourly closes, which serve at most {LONGEST_HOURLY.days} days."
+        )
+    return Granularity.DAILY
+
+
+def _reason(value: Decimal | None, count: int) -> str | None:
+    if value is not None:
+        return None
+    is_short = count < _NEEDED
+    return (NullReason.INSUFFICIENT_SAMPLES if is_short else NullReason.ZERO_VARIANCE).value
+
+
+def _view(item: Comparison, symbols: Mapping[int, str], provider: str) -> ComparisonView:
+    names = {field.name for field in fields(ComparisonView)} - set(_OWN_FIELDS)
+    return ComparisonView(
+        symbol=symbols[item.market_id],
+        against_symbol=symbols[item.against_market_id],
+        provider=provider,
+        **{name: getattr(item, name) for name in names},
     )

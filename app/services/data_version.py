@@ -6,12 +6,27 @@ again. Reading it is on the way of every hot request, hence a connection of its 
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
 from sqlalchemy.exc import OperationalError
 
-_READ = "SELECT token FROM data_version WHERE kind = 'data'"
+_READ = """
+    SELECT (SELECT token FROM data_version WHERE kind = 'data'), r.id, r.status, r.attempt
+    FROM (SELECT 1) one LEFT JOIN LATERAL (
+        SELECT id, status, attempt FROM ingestion_run ORDER BY started_at DESC, id DESC LIMIT 1
+    ) r ON true
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """What is stored now: `data` changes with the market data, `runs` with every run's status."""
+
+    data: str
+    runs: str
+    has_active_run: bool
 
 
 class DataVersion:
@@ -23,7 +38,11 @@ class DataVersion:
         self._connection: Any = None
 
     def read(self) -> str:
-        """The present token. Raises `sqlalchemy.exc.OperationalError` when the database is away."""
+        """The present token of the data; raises as `read_all` does."""
+        return self.read_all().data
+
+    def read_all(self) -> Versions:
+        """The present state. Raises `sqlalchemy.exc.OperationalError` when the database is away."""
         with self._lock:
             try:
                 return self._ask()
@@ -41,14 +60,18 @@ class DataVersion:
         with self._lock:
             self._close()
 
-    def _ask(self) -> str:
+    def _ask(self) -> Versions:
         if self._connection is None:
             self._connection = self._connect()
             self._connection.autocommit = True
         with self._connection.cursor() as cursor:
             cursor.execute(_READ)
-            row = cursor.fetchone()
-        return str(row[0]) if row else "none"
+            token, run_id, status, attempt = cursor.fetchone()
+        return Versions(
+            data=str(token or "none"),
+            runs=f"{run_id}.{status}.{attempt}",
+            has_active_run=status == "running",
+        )
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None

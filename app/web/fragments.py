@@ -5,12 +5,12 @@ from flask import Blueprint, Response, make_response, render_template, request, 
 from app.domain import Trigger
 from app.errors import InvalidRequest, RunAlreadyActive
 from app.extensions import db
-from app.services.markets import load_candles, load_latest_snapshots
-from app.services.overview import load_overview
+from app.services.markets import load_candles
 from app.services.runs import load_active_run, load_run, load_runs
 from app.web.addresses import RunQuery, SnapshotQuery, read_granularity, read_symbols
 from app.web.house import house
 from app.web.pages import CANDLES_SHOWN, REQUESTED_BY
+from app.web.pieces import OverviewPieces
 from app.web.progress import RunProgress
 
 fragments = Blueprint("fragments", __name__, url_prefix="/fragments")
@@ -30,31 +30,22 @@ def keep_nothing(response: Response) -> Response:
 @fragments.get("/state")
 def state() -> Response:
     """The state of the data; tells the page when a run is active."""
-    overview = load_overview(db.session, house())
-    page = make_response(render_template("fragments/_state.html", overview=overview))
-    return _announce(page, RUN_ACTIVE) if overview.active_run else page
+    pieces = OverviewPieces()
+    page = make_response(pieces.state())
+    return _announce(page, RUN_ACTIVE) if pieces.versions.has_active_run else page
 
 
 @fragments.get("/recent-runs")
 def recent_runs() -> str:
     """The strip and list of recent runs."""
-    overview = load_overview(db.session, house())
-    return render_template("fragments/_recent_runs.html", overview=overview)
+    return OverviewPieces().recent_runs()
 
 
 @fragments.get("/snapshots")
 def snapshots() -> Response:
     """The latest snapshots; keeps the page's own address in step with what is shown."""
     query = SnapshotQuery.read(request.args)
-    rows = load_latest_snapshots(
-        db.session,
-        provider=house().settings.ingestion_provider,
-        search=query.search,
-        sort=query.sort,
-        cursor=query.cursor,
-    )
-    body = render_template("fragments/_snapshots.html", snapshots=rows, query=query)
-    response = make_response(body)
+    response = make_response(OverviewPieces(query).snapshots())
     address = url_for("pages.overview", **query.address(cursor=query.cursor))
     response.headers["HX-Replace-Url"] = address
     return response

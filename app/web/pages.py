@@ -7,8 +7,7 @@ from app.domain import RunStatus, Trigger
 from app.errors import RunAlreadyActive
 from app.extensions import db
 from app.providers.base import provider_classes
-from app.services.markets import load_candles, load_latest_snapshots, load_market, load_markets
-from app.services.overview import load_overview
+from app.services.markets import load_candles, load_market, load_markets
 from app.services.runs import load_active_run, load_run, load_runs
 from app.services.views import RunView
 from app.web.addresses import (
@@ -19,6 +18,7 @@ from app.web.addresses import (
     read_symbols,
 )
 from app.web.house import house
+from app.web.pieces import OverviewPieces
 from app.web.progress import RunProgress, outline
 
 pages = Blueprint("pages", __name__)
@@ -31,20 +31,10 @@ CANDLES_SHOWN = 168
 def overview() -> str:
     """Is the data good now, what runs, and the latest snapshots."""
     query = SnapshotQuery.read(request.args)
-    state = load_overview(db.session, house())
-    snapshots = load_latest_snapshots(
-        db.session,
-        provider=house().settings.ingestion_provider,
-        search=query.search,
-        sort=query.sort,
-        cursor=query.cursor,
-    )
+    pieces = OverviewPieces(query)
+    active = load_active_run(db.session) if pieces.versions.has_active_run else None
     return render_template(
-        "pages/overview.html",
-        overview=state,
-        snapshots=snapshots,
-        query=query,
-        progress=_progress(state.active_run),
+        "pages/overview.html", pieces=pieces, query=query, progress=_progress(active)
     )
 
 

@@ -1,0 +1,89 @@
+"""The sender's loop: claim, send, settle, for at most ten seconds; any number may run it."""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.alerts.outbox import Claimed, Policy, claim, settle
+from app.alerts.webhook import Outcome, Reply, Webhook
+from app.ingestion.run_row import owner_name
+
+logger = logging.getLogger(__name__)
+Clock = Callable[[], datetime]
+
+
+def deliver_due(engine: Engine, webhook: Webhook, *, clock: Clock, policy: Policy) -> int:
+    """Try what is due, as much as fits into the loop's time; how many tries that were.
+
+    A send is begun only where one as slow as the slowest so far would end in time.
+    """
+    begun = time.monotonic()
+    count, slowest = 0, 0.0
+    while True:
+        left = policy.loop - (time.monotonic() - begun)
+        if left <= max(2 * slowest, 0):
+            return count
+        started = time.monotonic()
+        reply = try_one(engine, webhook, clock=clock, policy=policy, seconds=left)
+        if reply is None:
+            return count
+        count += 1
+        slowest = max(slowest, time.monotonic() - started)
+
+
+def try_one(
+    engine: Engine,
+    webhook: Webhook,
+    *,
+    clock: Clock,
+    policy: Policy,
+    seconds: float,
+    only: UUID | None = None,
+) -> Reply | None:
+    """Try the next delivery that is due (or only that one) once; None when there is none.
+
+    No transaction is open while the network is waited for. Raises `SQLAlchemyError` with the
+    database away: the lease then ends by itself and somebody tries again.
+    """
+    with engine.begin() as connection:
+        claimed = claim(
+            connection, webhook, sender=owner_name(), now=clock(), policy=policy, only=only
+        )
+    if claimed is None:
+        return None
+    reply = _send(webhook, claimed, clock(), min(seconds, policy.timeout))
+    with engine.begin() as connection:
+        is_mine = settle(connection, claimed, reply, webhook, now=clock(), policy=policy)
+    _log(claimed, reply, is_mine=is_mine)
+    return reply
+
+
+def _send(webhook: Webhook, claimed: Claimed, at: datetime, seconds: float) -> Reply:
+    """One try; whatever goes wrong in it is an answer too, or it would be tried without end."""
+    try:
+        return webhook.send(claimed.id, claimed.body, at=at, timeout_seconds=seconds)
+    except SQLAlchemyError:
+        raise
+    except Exception as error:
+        logger.error("alert could not be sent", extra={"error_class": type(error).__name__})
+        return Reply(Outcome.NOT_BUILT, f"Something unforeseen: {type(error).__name__}.", 0)
+
+
+def _log(claimed: Claimed, reply: Reply, *, is_mine: bool) -> None:
+    fields = {
+        "delivery_id": str(claimed.id),
+        "attempt": claimed.attempt,
+        "outcome": reply.outcome.value,
+        "status": reply.status,
+        "duration_ms": reply.latency_ms,
+        "was_mine": is_mine,
+    }
+    if reply.outcome is Outcome.DELIVERED:
+        logger.info("alert delivered", extra=fields)
+    else:
+        logger.warning("alert not delivered", extra=fields | {"reason": reply.detail})

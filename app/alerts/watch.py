@@ -1,0 +1,234 @@
+"""One round of judging: facts in, changes of alerts and their deliveries out, in one transaction.
+
+Whoever holds the watch's row judges; everybody else skips the round. A run is judged once, in the
+order of the runs, however many finished since the round before.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from app.alerts.changes import AlertState, Book, Episode, Key, Notice
+from app.alerts.facts import (
+    Followed,
+    load_markets,
+    load_new_runs,
+    load_schedule,
+    load_signals,
+)
+from app.alerts.outbox import Policy, Queued, enqueue
+from app.alerts.rules import (
+    BREAKER_OPEN,
+    CACHE_FALLBACK,
+    RULES,
+    Severity,
+    judge_markets,
+    judge_run,
+    judge_schedule,
+    judge_signals,
+)
+from app.cron import CronSchedule
+from app.logs import redact
+
+logger = logging.getLogger(__name__)
+
+RUN_RULES = ("run_failed", "run_partial", "rows_rejected", "run_slow")
+MARKET_RULES = ("market_stale", "data_gap")
+SIGNAL_RULES = (CACHE_FALLBACK, BREAKER_OPEN)
+SURVEY_EVERY = timedelta(seconds=60)
+_LOCK = """
+    SELECT judged_at, surveyed_at, runs_until FROM alert_watch WHERE id = 1
+    FOR UPDATE SKIP LOCKED
+"""
+_OPEN = """
+    SELECT id, rule, subject, state, title, text, value, market, run_id, pending_at, fired_at,
+           notified_at, resolved_at
+    FROM alert WHERE state <> 'resolved' AND rule = ANY(:rules)
+"""
+_INSERT = """
+    INSERT INTO alert (rule, subject, severity, state, title, text, value, market, run_id,
+                       pending_at, fired_at, notified_at, resolved_at)
+    VALUES (:rule, :subject, :severity, :state, :title, :text, :value, :market, :run_id,
+            :pending_at, :fired_at, :notified_at, :resolved_at)
+    RETURNING id
+"""
+_UPDATE = """
+    UPDATE alert SET state = :state, title = :title, text = :text, value = :value,
+        market = :market, run_id = :run_id, fired_at = :fired_at, notified_at = :notified_at,
+        resolved_at = :resolved_at
+    WHERE id = :id
+"""
+_NOTICE = """
+    INSERT INTO alert_notice (alert_id, kind, noticed_at, fired_at, rule, subject, severity, title,
+                              text, market, run_id)
+    VALUES (:alert_id, :kind, :noticed_at, :fired_at, :rule, :subject, :severity, :title, :text,
+            :market, :run_id)
+    RETURNING id
+"""
+_STORED = (
+    "rule",
+    "subject",
+    "value",
+    "market",
+    "run_id",
+    "pending_at",
+    "fired_at",
+    "notified_at",
+    "resolved_at",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchOrder:
+    """What one round is asked to judge, and for whom; `min_severity` None: nobody is told.
+
+    `stale_after` is how old an observation may be. A round that comes sooner than `every` after
+    the one before is skipped.
+    """
+
+    now: datetime
+    followed: Followed
+    schedule: CronSchedule
+    schedule_name: str
+    stale_after: timedelta
+    min_severity: Severity | None
+    every: timedelta = timedelta(0)
+    policy: Policy = field(default_factory=Policy)
+
+
+def judge_all(connection: Connection, order: WatchOrder) -> int:
+    """Judge what is new, keep the changes and queue what is to be told; how many notices.
+
+    The caller commits; until then nobody else judges.
+    """
+    watch = _lock_watch(connection)
+    if watch is None or _is_early(watch, order):
+        return 0
+    book = Book(_load_open(connection), _load_snoozes(connection))
+    until = _judge_runs(connection, order, book, watch.runs_until)
+    surveyed_at = _judge_rest(connection, order, book, watch.surveyed_at)
+    book.pass_time(order.now)
+    _keep(connection, order, book)
+    connection.execute(
+        text(
+            "UPDATE alert_watch SET judged_at = :now, surveyed_at = :surveyed_at, "
+            "runs_until = :until WHERE id = 1"
+        ),
+        {"now": order.now, "surveyed_at": surveyed_at, "until": until},
+    )
+    return len(book.notices)
+
+
+def _lock_watch(connection: Connection) -> Row[Any] | None:
+    row = connection.execute(text(_LOCK)).first()
+    if row is not None:
+        return row
+    # Either somebody holds it or it was never made; only in the second case does this insert.
+    connection.execute(text("INSERT INTO alert_watch (id) VALUES (1) ON CONFLICT DO NOTHING"))
+    return connection.execute(text(_LOCK)).first()
+
+
+def _is_early(watch: Row[Any], order: WatchOrder) -> bool:
+    if watch.judged_at is None:
+        return False
+    return timedelta(0) <= order.now - watch.judged_at < order.every
+
+
+def _load_open(connection: Connection) -> dict[Key, Episode]:
+    rows = connection.execute(text(_OPEN), {"rules": list(RULES)}).mappings()
+    episodes = [Episode(**{**row, "state": AlertState(row["state"])}) for row in rows]
+    return {episode.key: episode for episode in episodes}
+
+
+def _load_snoozes(connection: Connection) -> dict[Key, datetime]:
+    rows = connection.execute(text("SELECT rule, subject, until_at FROM alert_snooze"))
+    return {(row.rule, row.subject): row.until_at for row in rows}
+
+
+def _judge_runs(
+    connection: Connection, order: WatchOrder, book: Book, after: datetime | None
+) -> datetime | None:
+    """Judge the runs that finished since; how far that is now."""
+    book.retire(RUN_RULES, but=order.followed.provider, at=order.now)
+    for run in load_new_runs(connection, order.followed, after=after):
+        after = run.started_at
+        for finding in judge_run(run):
+            book.apply(finding, at=run.finished_at)
+    return after
+
+
+def _judge_rest(
+    connection: Connection, order: WatchOrder, book: Book, surveyed_at: datetime | None
+) -> datetime | None:
+    """Judge schedule and signals, and now and then the markets; when those were looked at last."""
+    now = order.now
+    schedule = load_schedule(connection, order.schedule, name=order.schedule_name, now=now)
+    for finding in judge_schedule(schedule, now=now):
+        book.apply(finding, at=now)
+    book.settle(SIGNAL_RULES, judge_signals(load_signals(connection)), at=now)
+    is_recent = surveyed_at is not None and timedelta(0) <= now - surveyed_at < SURVEY_EVERY
+    # Markets of a schedule that somebody paused are old on purpose.
+    if is_recent or schedule.paused_at is not None:
+        return surveyed_at
+    markets = load_markets(connection, order.followed, until=schedule.last_success_at)
+    book.settle(MARKET_RULES, judge_markets(markets, now=now, limit=order.stale_after), at=now)
+    return now
+
+
+def _keep(connection: Connection, order: WatchOrder, book: Book) -> None:
+    """Store the alerts that changed, their notices, and the deliveries, all or nothing."""
+    for episode in book.touched:
+        _keep_episode(connection, episode)
+    queued = [_keep_notice(connection, notice) for notice in book.notices]
+    if order.min_severity is not None and queued:
+        enqueue(
+            connection,
+            queued,
+            min_severity=order.min_severity,
+            now=order.now,
+            policy=order.policy,
+        )
+
+
+def _keep_episode(connection: Connection, episode: Episode) -> None:
+    if episode.is_dropped:
+        values = {"id": episode.id}
+        connection.execute(text("DELETE FROM alert WHERE id = :id"), values)
+        return
+    values = {name: getattr(episode, name) for name in _STORED} | {
+        "severity": RULES[episode.rule].severity.value,
+        "state": episode.state.value,
+        "title": redact(episode.title),
+        "text": redact(episode.text),
+        "id": episode.id,
+    }
+    if episode.id is None:
+        episode.id = connection.execute(text(_INSERT), values).scalar_one()
+    else:
+        connection.execute(text(_UPDATE), values)
+
+
+def _keep_notice(connection: Connection, notice: Notice) -> Queued:
+    episode, rule = notice.episode, RULES[notice.episode.rule]
+    values = {
+        "alert_id": episode.id,
+        "kind": notice.kind.value,
+        "noticed_at": notice.noticed_at,
+        "fired_at": episode.fired_at,
+        "rule": episode.rule,
+        "subject": episode.subject,
+        "severity": rule.severity.value,
+        "title": redact(notice.title),
+        "text": redact(notice.text),
+        "market": episode.market,
+        "run_id": notice.run_id,
+    }
+    notice_id: int = connection.execute(text(_NOTICE), values).scalar_one()
+    logger.info(
+        "alert changed",
+        extra={"rule": episode.rule, "subject": episode.subject, "change": notice.kind.value},
+    )
+    return Queued(notice_id, episode.rule, rule.severity)
