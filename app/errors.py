@@ -7,6 +7,7 @@
     ├── InvalidRequest           the caller asked for something malformed or unknown
     ├── NotFound                 the thing asked for does not exist
     ├── RunAlreadyActive         another run holds the single place
+    ├── TickTaken                another process claimed the tick of the schedule
     ├── RunStopped               a run was cancelled, overtook its deadline or lost its lease
     ├── StorageError             the database refused or is away
     └── ProviderError
@@ -48,6 +49,10 @@ class RunAlreadyActive(AppError):
     def __init__(self, run_id: str) -> None:
         super().__init__(f"Run {run_id} is already active; wait for it to finish.")
         self.run_id = run_id
+
+
+class TickTaken(AppError):
+    """The tick has its row already, so no second run starts for it."""
 
 
 class RunStopped(AppError):

@@ -108,6 +108,13 @@ class Settings(SettingsGroup):
     run_heartbeat_seconds: float = variable(
         15, "How often a run shows a sign of life.", "0.5 to 600", ge=0.5, le=600
     )
+    run_max_attempts: int = variable(
+        3,
+        "How often a run is begun when its process dies; 1: a dead run is only closed.",
+        "1 to 10",
+        ge=1,
+        le=10,
+    )
     run_grace_seconds: int = variable(
         20, "How long a stopping process lets its run finish.", "0 to 600", ge=0, le=600
     )

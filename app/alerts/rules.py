@@ -226,9 +226,8 @@ def judge_markets(
 ) -> Iterator[Finding]:
     """Stale markets (older than `limit`) and gaps; nothing of markets in order."""
     for market in markets:
-        age = None if market.observed_at is None else now - market.observed_at
-        if age is not None and age > limit:
-            yield _stale(market, age, limit)
+        if market.observed_at is not None and now - market.observed_at > limit:
+            yield _stale(market, market.observed_at, limit)
         missing = market.expected_hours - market.present_hours
         if missing > 0 and market.asset_type == AssetType.CRYPTO:
             yield _gap(market, missing)
@@ -337,11 +336,10 @@ def _slow(run: RunFact) -> Iterator[Finding]:
     )
 
 
-def _stale(market: MarketFact, age: timedelta, limit: timedelta) -> Finding:
-    symbol = market.symbol
-    text = f"Its newest observation is {_length(age)} old; the limit is {_length(limit)}."
-    title = f"{symbol} is stale"
-    return Finding("market_stale", symbol, True, title, text, _length(age), market=symbol)
+def _stale(market: MarketFact, observed_at: datetime, limit: timedelta) -> Finding:
+    symbol, newest = market.symbol, _clock(observed_at)
+    text = f"Its newest observation is of {newest}; the limit is an age of {_length(limit)}."
+    return Finding("market_stale", symbol, True, f"{symbol} is stale", text, newest, market=symbol)
 
 
 def _gap(market: MarketFact, missing: int) -> Finding:

@@ -5,11 +5,12 @@ order of the runs, however many finished since the round before.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row, insert, text
 
 from app.alerts.changes import AlertState, Book, Episode, Key, Notice
 from app.alerts.facts import (
@@ -32,6 +33,7 @@ from app.alerts.rules import (
 )
 from app.cron import CronSchedule
 from app.logs import redact
+from app.models import Alert, AlertNotice
 
 logger = logging.getLogger(__name__)
 
@@ -48,25 +50,11 @@ _OPEN = """
            notified_at, resolved_at
     FROM alert WHERE state <> 'resolved' AND rule = ANY(:rules)
 """
-_INSERT = """
-    INSERT INTO alert (rule, subject, severity, state, title, text, value, market, run_id,
-                       pending_at, fired_at, notified_at, resolved_at)
-    VALUES (:rule, :subject, :severity, :state, :title, :text, :value, :market, :run_id,
-            :pending_at, :fired_at, :notified_at, :resolved_at)
-    RETURNING id
-"""
 _UPDATE = """
     UPDATE alert SET state = :state, title = :title, text = :text, value = :value,
         market = :market, run_id = :run_id, fired_at = :fired_at, notified_at = :notified_at,
         resolved_at = :resolved_at
     WHERE id = :id
-"""
-_NOTICE = """
-    INSERT INTO alert_notice (alert_id, kind, noticed_at, fired_at, rule, subject, severity, title,
-                              text, market, run_id)
-    VALUES (:alert_id, :kind, :noticed_at, :fired_at, :rule, :subject, :severity, :title, :text,
-            :market, :run_id)
-    RETURNING id
 """
 _STORED = (
     "rule",
@@ -134,7 +122,7 @@ def _lock_watch(connection: Connection) -> Row[Any] | None:
 def _is_early(watch: Row[Any], order: WatchOrder) -> bool:
     if watch.judged_at is None:
         return False
-    return timedelta(0) <= order.now - watch.judged_at < order.every
+    return bool(timedelta(0) <= order.now - watch.judged_at < order.every)
 
 
 def _load_open(connection: Connection) -> dict[Key, Episode]:
@@ -180,9 +168,8 @@ def _judge_rest(
 
 def _keep(connection: Connection, order: WatchOrder, book: Book) -> None:
     """Store the alerts that changed, their notices, and the deliveries, all or nothing."""
-    for episode in book.touched:
-        _keep_episode(connection, episode)
-    queued = [_keep_notice(connection, notice) for notice in book.notices]
+    _keep_episodes(connection, book.touched)
+    queued = _keep_notices(connection, book.notices)
     if order.min_severity is not None and queued:
         enqueue(
             connection,
@@ -193,42 +180,57 @@ def _keep(connection: Connection, order: WatchOrder, book: Book) -> None:
         )
 
 
-def _keep_episode(connection: Connection, episode: Episode) -> None:
-    if episode.is_dropped:
-        values = {"id": episode.id}
-        connection.execute(text("DELETE FROM alert WHERE id = :id"), values)
-        return
-    values = {name: getattr(episode, name) for name in _STORED} | {
+def _keep_episodes(connection: Connection, episodes: Sequence[Episode]) -> None:
+    known = [episode for episode in episodes if episode.id is not None]
+    dropped = [episode.id for episode in known if episode.is_dropped]
+    changed = [_values(episode) | {"id": episode.id} for episode in known]
+    new = [episode for episode in episodes if episode.id is None and not episode.is_dropped]
+    if dropped:
+        connection.execute(text("DELETE FROM alert WHERE id = ANY(:ids)"), {"ids": dropped})
+    # Before the new ones: only one alert of a rule and subject may be open.
+    if changed:
+        connection.execute(text(_UPDATE), changed)
+    if new:
+        statement = insert(Alert).returning(Alert.id, sort_by_parameter_order=True)
+        ids = connection.execute(statement, [_values(episode) for episode in new]).scalars()
+        for episode, alert_id in zip(new, ids, strict=True):
+            episode.id = alert_id
+
+
+def _values(episode: Episode) -> dict[str, Any]:
+    return {name: getattr(episode, name) for name in _STORED} | {
         "severity": RULES[episode.rule].severity.value,
         "state": episode.state.value,
         "title": redact(episode.title),
         "text": redact(episode.text),
-        "id": episode.id,
     }
-    if episode.id is None:
-        episode.id = connection.execute(text(_INSERT), values).scalar_one()
-    else:
-        connection.execute(text(_UPDATE), values)
 
 
-def _keep_notice(connection: Connection, notice: Notice) -> Queued:
-    episode, rule = notice.episode, RULES[notice.episode.rule]
-    values = {
+def _keep_notices(connection: Connection, notices: Sequence[Notice]) -> list[Queued]:
+    if not notices:
+        return []
+    statement = insert(AlertNotice).returning(AlertNotice.id, sort_by_parameter_order=True)
+    ids = connection.execute(statement, [_notice_values(one) for one in notices]).scalars()
+    pairs = zip(notices, ids, strict=True)
+    return [Queued(key, one.episode.rule, RULES[one.episode.rule].severity) for one, key in pairs]
+
+
+def _notice_values(notice: Notice) -> dict[str, Any]:
+    episode = notice.episode
+    logger.info(
+        "alert changed",
+        extra={"rule": episode.rule, "subject": episode.subject, "change": notice.kind.value},
+    )
+    return {
         "alert_id": episode.id,
         "kind": notice.kind.value,
         "noticed_at": notice.noticed_at,
         "fired_at": episode.fired_at,
         "rule": episode.rule,
         "subject": episode.subject,
-        "severity": rule.severity.value,
+        "severity": RULES[episode.rule].severity.value,
         "title": redact(notice.title),
         "text": redact(notice.text),
         "market": episode.market,
         "run_id": notice.run_id,
     }
-    notice_id: int = connection.execute(text(_NOTICE), values).scalar_one()
-    logger.info(
-        "alert changed",
-        extra={"rule": episode.rule, "subject": episode.subject, "change": notice.kind.value},
-    )
-    return Queued(notice_id, episode.rule, rule.severity)

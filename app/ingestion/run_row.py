@@ -5,8 +5,6 @@ its lease cannot close a run that another one took up. All instants are the data
 """
 
 import json
-import os
-import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -16,9 +14,12 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, insert, text
 from sqlalchemy.exc import IntegrityError
 
+from app.database.identity import process_name
 from app.domain import MarketProblem, RejectedRow, RunStatus, Trigger
 from app.errors import RunAlreadyActive, RunStopped
+from app.failpoints import reach
 from app.ingestion.context import StageCounts
+from app.ingestion.dead_runs import Succession, close_unattended_runs
 from app.ingestion.pipeline import RunReport
 from app.ingestion.stages import TITLES
 from app.models import RejectedRow as RejectedRowModel
@@ -33,6 +34,9 @@ _OPEN = """
             :owner, clock_timestamp() + make_interval(secs => :lease),
             clock_timestamp() + make_interval(secs => :deadline))
 """
+_IS_CANCELLED = f"""
+    SELECT cancel_requested_at IS NOT NULL FROM ingestion_run WHERE {_MINE}
+"""  # noqa: S608 - the condition stands above
 _BEAT = f"""
     UPDATE ingestion_run
     SET heartbeat_at = clock_timestamp(),
@@ -69,35 +73,18 @@ _ROLLED_BACK = """
     WHERE run_id = :id AND attempt = :attempt AND status = 'succeeded'
       AND name NOT IN ('fetch', 'validate')
 """
-_ABANDON = """
-    UPDATE ingestion_run
-    SET status = 'abandoned', finished_at = clock_timestamp(),
-        duration_ms = extract(epoch FROM clock_timestamp() - started_at) * 1000,
-        error_class = 'Abandoned',
-        error_message = 'The process ' || owner || ' gave no sign of life since ' ||
-            to_char(heartbeat_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') ||
-            ' UTC; nothing of the run was kept.'
-    WHERE status = 'running' AND lease_until < clock_timestamp()
-    RETURNING id
-"""
-
-
 @dataclass(frozen=True, slots=True)
 class RunTicket:
     """What a process needs to work on a run: its id and the attempt it holds."""
 
     run_id: UUID
     attempt: int = 1
+    seconds_left: float | None = None  # until the deadline; None: all of the time a run has
 
     @property
     def values(self) -> dict[str, Any]:
         """As parameters of the statements here."""
         return {"id": self.run_id, "attempt": self.attempt}
-
-
-def owner_name() -> str:
-    """Who works on a run: host and process id."""
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def open_run(
@@ -110,11 +97,14 @@ def open_run(
     requested_by: str,
     due_at: datetime | None,
     fingerprint: str,
-    lease_seconds: float,
+    succession: Succession,
     deadline_seconds: float,
 ) -> RunTicket:
-    """Take the single place of an active run; `RunAlreadyActive` names who has it."""
-    abandon_dead_runs(connection)
+    """Take the single place of an active run; `RunAlreadyActive` names who has it.
+
+    A dead run that nobody goes on with is closed and makes room.
+    """
+    close_unattended_runs(connection, succession)
     values = {
         "id": run_id,
         "trigger": trigger.value,
@@ -123,8 +113,8 @@ def open_run(
         "requested_by": requested_by,
         "due_at": due_at,
         "fingerprint": fingerprint,
-        "owner": owner_name(),
-        "lease": lease_seconds,
+        "owner": process_name(),
+        "lease": succession.lease_seconds,
         "deadline": deadline_seconds,
     }
     try:
@@ -138,21 +128,6 @@ def open_run(
     return RunTicket(run_id)
 
 
-def abandon_dead_runs(connection: Connection) -> list[UUID]:
-    """Close every run whose lease is over: its process died or lost the database."""
-    dead = list(connection.execute(text(_ABANDON)).scalars())
-    for run_id in dead:
-        connection.execute(
-            text(
-                "UPDATE run_stage SET status = CASE WHEN name IN ('fetch', 'validate') AND "
-                "status = 'succeeded' THEN status WHEN status = 'running' THEN 'failed' "
-                "ELSE 'rolled_back' END WHERE run_id = :id"
-            ),
-            {"id": run_id},
-        )
-    return dead
-
-
 def beat(engine: Engine, ticket: RunTicket, *, lease_seconds: float) -> str:
     """Renew the lease; answers `alive`, `cancelled` or `lost`."""
     with engine.begin() as connection:
@@ -162,11 +137,19 @@ def beat(engine: Engine, ticket: RunTicket, *, lease_seconds: float) -> str:
     return "cancelled" if row[0] else "alive"
 
 
+def is_cancelled(engine: Engine, ticket: RunTicket) -> bool:
+    """True when somebody asked the run to stop."""
+    with engine.connect() as connection:
+        return bool(connection.execute(text(_IS_CANCELLED), ticket.values).scalar())
+
+
 def close_with_report(connection: Connection, ticket: RunTicket, report: RunReport) -> None:
     """Set the final status inside the data's transaction; `RunStopped` when the lease is lost."""
+    reach("before-close")
     keep_rejected(connection, ticket.run_id, report.rejected)
     values = _report_values(report)
     _close(connection, ticket, values | {"error_class": None, "error_message": None})
+    reach("before-commit")
 
 
 def close_with_error(

@@ -11,8 +11,8 @@ from app.models.alerts import (
     AlertWatch,
 )
 from app.models.markets import Listing, Market
-from app.models.operations import DataVersion, SchedulePause, ScheduleTick
-from app.models.runs import IngestionRun, RejectedRow, RunStage
+from app.models.operations import DataVersion, JobState, SchedulePause, ScheduleTick
+from app.models.runs import IngestionRun, LostAttempt, RejectedRow, RunStage
 from app.models.series import MarketAggregate, MarketComparison, MarketRoiStatistic, MarketSnapshot
 
 __all__ = [
@@ -26,7 +26,9 @@ __all__ = [
     "AlertWatch",
     "DataVersion",
     "IngestionRun",
+    "JobState",
     "Listing",
+    "LostAttempt",
     "Market",
     "MarketAggregate",
     "MarketComparison",

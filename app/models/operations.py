@@ -1,4 +1,4 @@
-"""What keeps the house running: the ticks of the schedules, the version of the data."""
+"""What keeps the house running: ticks and pauses of the schedule, jobs, the version of the data."""
 
 from datetime import datetime
 from uuid import UUID
@@ -49,3 +49,16 @@ class ScheduleTick(Base):
     claimed_at: Mapped[StoredAt]
     run_id: Mapped[UUID | None] = mapped_column(ForeignKey("ingestion_run.id", ondelete="SET NULL"))
     reason: Mapped[str] = mapped_column(server_default="")
+
+
+class JobState(Base):
+    """What a job of the scheduler did last, in whichever process; `trouble` is empty when well."""
+
+    __tablename__ = "job_state"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    last_at: Mapped[datetime]
+    last_by: Mapped[str]
+    duration_ms: Mapped[int]
+    trouble: Mapped[str] = mapped_column(server_default="")
+    succeeded_at: Mapped[datetime | None]

@@ -89,6 +89,20 @@ class RunStage(Base):
     detail: Mapped[str] = mapped_column(server_default="")
 
 
+class LostAttempt(Base):
+    """An attempt of a run whose process gave no sign of life any more, and who noticed."""
+
+    __tablename__ = "lost_attempt"
+    __table_args__ = (PrimaryKeyConstraint("run_id", "attempt"),)
+
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("ingestion_run.id", ondelete="CASCADE"))
+    attempt: Mapped[int]
+    owner: Mapped[str]
+    silent_since: Mapped[datetime]
+    noticed_at: Mapped[StoredAt]
+    noticed_by: Mapped[str]
+
+
 class RejectedRow(Base):
     """A provider row set aside with its reason and raw text."""
 

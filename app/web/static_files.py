@@ -2,7 +2,9 @@
 
 import gzip
 import hashlib
+from datetime import UTC, datetime
 from functools import lru_cache
+from mimetypes import guess_type
 from pathlib import Path
 
 from flask import Flask, Response, request, send_from_directory
@@ -45,12 +47,12 @@ def _compressed(folder: Path, filename: str) -> Response | None:
     path = _path_of(folder, filename)
     if path is None or path.suffix not in COMPRESSIBLE or request.range is not None:
         return None
-    if path.stat().st_size < WORTH_COMPRESSING or not request.accept_encodings.quality("gzip"):
+    facts = path.stat()
+    if facts.st_size < WORTH_COMPRESSING or not request.accept_encodings.quality("gzip"):
         return None
-    response = send_from_directory(folder, filename)
-    response.direct_passthrough = False
-    response.set_data(_gzip(path, path.stat().st_mtime_ns))
+    response = Response(_gzip(path, facts.st_mtime_ns), mimetype=guess_type(path.name)[0])
     response.content_encoding = "gzip"
+    response.last_modified = datetime.fromtimestamp(int(facts.st_mtime), UTC)
     response.set_etag(f"{_version_of(folder, filename)}-gzip")
     return response
 

@@ -17,10 +17,10 @@ def address(client: FlaskClient) -> str:
 
 
 def test_address_names_the_content_and_may_be_kept_for_ever(client: FlaskClient) -> None:
-    answer = client.get(address(client))
+    answer = client.get(address(client), buffered=True)
     assert "?v=" in address(client)
     assert "immutable" in answer.headers["Cache-Control"]
-    assert "immutable" not in client.get(f"/static/{SHEET}?v=old").headers["Cache-Control"]
+    assert "immutable" not in client.get(f"/static/{SHEET}?v=old", buffered=True).headers["Cache-Control"]
 
 
 def test_compressed_file_says_the_same(client: FlaskClient) -> None:
