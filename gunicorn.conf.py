@@ -36,8 +36,9 @@ workers = _settings.web_workers
 threads = _settings.web_threads
 worker_class = "gthread"
 preload_app = False
-# A run may finish before its worker goes, and gets a little time to end cleanly if it does not.
-graceful_timeout = _settings.run_grace_seconds + 10
+# Requests that wait for a run (at most 25 s) end first; then the run may finish within its grace
+# time, and gets a little more to end cleanly if it does not.
+graceful_timeout = 25 + _settings.run_grace_seconds + 10
 timeout = 60
 keepalive = 5
 control_socket_disable = True
@@ -92,7 +93,10 @@ def worker_exit(server, worker):
     """Let a run finish, or end it cleanly, before the worker goes."""
     application = worker.app.callable
     if application is not None:
-        stop_jobs(application, grace_seconds=_settings.run_grace_seconds)
+        # The master takes a worker that says nothing for `timeout` seconds for dead.
+        stop_jobs(
+            application, grace_seconds=_settings.run_grace_seconds, still_here=worker.notify
+        )
 
 
 def child_exit(server, worker):

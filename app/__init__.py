@@ -8,7 +8,7 @@ from flask import Flask
 from pydantic import SecretStr
 from sqlalchemy import Engine, create_engine
 
-from app.cache import CacheState, cache_config, mode
+from app.cache import CacheState, cache_config, mode, wait_in
 from app.cli import register_commands
 from app.database.connect import PLACEHOLDER_URL, Database
 from app.database.engine import page_patience, run_patience
@@ -25,9 +25,14 @@ from app.settings import Settings
 from app.settings_fields import SettingsGroup
 from app.settings_loader import LoadedSettings, load_settings
 from app.web import auth, errors, filters, json, request_log, security, static_files
+from app.web.alert_pages import alerts
 from app.web.api import api
+from app.web.compare import compare
 from app.web.fragments import fragments
 from app.web.health import health
+from app.web.machines import machines
+from app.web.ops import SETTINGS, ops
+from app.web.ops_fragments import ops_fragments
 from app.web.pages import pages
 
 __all__ = ["create_app"]
@@ -80,7 +85,9 @@ def _bind_database(app: Flask, loaded: LoadedSettings, clock: Callable[[], datet
     db.init_app(app)
     migrate.init_app(app, db, directory=str(MIGRATIONS))
     with app.app_context():
-        watch_slow_queries(db.engine, threshold_ms=settings.slow_query_ms)
+        desk = db.engine
+    watch_slow_queries(desk, threshold_ms=settings.slow_query_ms)
+    wait_in(database.watch.place)
     app.extensions["tapedeck_database"] = database
 
     def run_engine() -> Engine:
@@ -96,18 +103,22 @@ def _bind_database(app: Flask, loaded: LoadedSettings, clock: Callable[[], datet
             settings,
             loaded.providers,
             create_engine=run_engine,
+            desk=lambda: desk,
             clock=clock,
             replace_cache=lambda: None,
         ),
         clock=clock,
         cache_state=lambda: _cache_state(app),
-        data_version=DataVersion(database.connector(page_patience(settings))),
+        data_version=DataVersion(
+            database.connector(page_patience(settings)), place=database.watch.place
+        ),
         started_at=clock(),
     )
 
 
 def _bind_web(app: Flask, loaded: LoadedSettings) -> None:
     settings = loaded.settings
+    app.extensions[SETTINGS] = loaded
     request_log.init_app(app)
     security.init_app(app, settings)
     auth.init_app(app, settings)
@@ -116,7 +127,10 @@ def _bind_web(app: Flask, loaded: LoadedSettings) -> None:
     errors.init_app(app)
     filters.init_app(app)
     static_files.init_app(app, STATIC)
-    for blueprint in (pages, fragments, api, health):
+    for blueprint in (
+        *(pages, compare, ops, alerts, fragments, ops_fragments),
+        *(api, health, machines),
+    ):
         app.register_blueprint(blueprint)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -17,6 +18,7 @@ from app.cache_breaker import CacheMode, CacheState
 from app.cache_codec import MISS
 from app.cache_flight import SingleFlight
 from app.extensions import cache
+from app.metrics import observe_cache_read
 from app.settings import Settings
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "read_through",
     "read_value_through",
     "store",
+    "wait_in",
 ]
 
 CacheKey = NewType("CacheKey", str)
@@ -114,6 +117,11 @@ def mode() -> CacheState:
     return _backend().state()
 
 
+def wait_in(place: Callable[[], AbstractContextManager[None]]) -> None:
+    """Have everybody who waits for a value that another thread builds wait in such a place."""
+    _flights.place = place
+
+
 def cache_config(settings: Settings, *, database_url: str) -> dict[str, object]:
     """The Flask configuration of the cache.
 
@@ -134,6 +142,7 @@ def _read(key: CacheKey, kind: Any, ttl_seconds: int, build: Callable[[], Value]
     backend = _backend()
     found: Any = backend.peek_pinned(key, kind=kind)
     if found is not MISS:
+        observe_cache_read("memory")
         return found  # type: ignore[no-any-return]
     subject = (backend, key)
     return _flights.share(subject, lambda: _fetch_or_build(backend, key, kind, ttl_seconds, build))
@@ -144,7 +153,9 @@ def _fetch_or_build(
 ) -> Value:
     found: Any = backend.get_pinned(key, kind=kind)
     if found is not MISS:
+        observe_cache_read("redis")
         return found  # type: ignore[no-any-return]
+    observe_cache_read("built")
     value = build()
     backend.set_pinned(key, value, ttl_seconds=ttl_seconds)
     return value

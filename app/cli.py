@@ -8,14 +8,19 @@ from flask import Flask, current_app
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.cli_alerts import alerts_command
+from app.cli_exports import export_command
+from app.cli_prune import prune_command
+from app.cli_schedule import schedule_command
 from app.cli_serve import serve_command
 from app.cli_settings import check_settings_command, write_settings_docs_command
 from app.domain import RunStatus, Trigger
-from app.errors import AppError
+from app.errors import AppError, InvalidRequest
 from app.extensions import db
 from app.ingestion.context import StageCounts
 from app.ingestion.pipeline import RunReport
 from app.ingestion.stages import TITLES
+from app.logs import configure_logging
 from app.services.execution import describe_failure
 from app.services.house import House
 from app.services.runs import load_run
@@ -30,7 +35,11 @@ def register_commands(app: Flask) -> None:
     for command in (
         check_settings_command,
         write_settings_docs_command,
+        alerts_command,
         ingest_command,
+        export_command,
+        prune_command,
+        schedule_command,
         serve_command,
     ):
         app.cli.add_command(command)
@@ -45,15 +54,24 @@ def ingest_command(symbols: str, provider: str | None, dry_run: bool) -> None:
     """Collect once, now. Exit status 0: succeeded, 3: partial, 1: failed."""
     house: House = current_app.extensions["tapedeck"]
     wanted = [symbol.strip() for symbol in symbols.split(",") if symbol.strip()]
+    _quieten_log(house)
     try:
         collect = _preview if dry_run else _ingest
         status = collect(house, wanted, provider)
     except (AppError, SQLAlchemyError) as error:
         click.echo(f"Failed: {describe_failure(error)[2]}", err=True)
+        for detail in error.details if isinstance(error, InvalidRequest) else ():
+            click.echo(detail, err=True)
         status = RunStatus.FAILED
     finally:
         house.runner.shutdown(grace_seconds=0)
     sys.exit(EXIT_CODES.get(status, FAILED))
+
+
+def _quieten_log(house: House) -> None:
+    """On a terminal, keep the log's lines out of the progress bar unless a level was asked for."""
+    if sys.stderr.isatty() and "log_level" not in house.settings.model_fields_set:
+        configure_logging("warning")
 
 
 def _ingest(house: House, symbols: Sequence[str], provider: str | None) -> RunStatus:

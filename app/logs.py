@@ -55,6 +55,11 @@ def bind(
         _bound.reset(token)
 
 
+def bound(field: str) -> str | None:
+    """What the lines logged here and now carry as `run_id`, `request_id` or `stage`."""
+    return _bound.get().get(field)
+
+
 def register_secret(value: str | None) -> None:
     """Mask this value wherever it is about to be logged, as it is or escaped for an address.
 

@@ -161,6 +161,11 @@ PROVIDER_CALLS = _counter(
 PROVIDER_CALL_DURATION = _histogram(
     "provider_call_duration_seconds", "Seconds one attempt to call a provider took.", "provider"
 )
+CACHE_READS = _counter(
+    "cache_reads_total",
+    "Reads through the cache by who answered: memory, redis or built.",
+    "outcome",
+)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 _registry = CollectorRegistry()
@@ -180,6 +185,7 @@ _http_requests = _counted(HTTP_REQUESTS)
 _http_request_duration = _timed(HTTP_REQUEST_DURATION, _REQUEST_BUCKETS)
 _provider_calls = _counted(PROVIDER_CALLS)
 _provider_call_duration = _timed(PROVIDER_CALL_DURATION, _CALL_BUCKETS)
+_cache_reads = _counted(CACHE_READS)
 _complained: set[str] = set()
 
 
@@ -201,6 +207,11 @@ def observe_provider_call(*, provider: str, outcome: str, seconds: float) -> Non
         _provider_call_duration.labels(provider).observe(seconds)
 
     _without_harm(count)
+
+
+def observe_cache_read(outcome: str) -> None:
+    """Count one read through the cache: `memory`, `redis` or `built`."""
+    _without_harm(lambda: _cache_reads.labels(outcome).inc())
 
 
 def process_samples() -> list[Sample]:

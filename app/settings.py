@@ -37,6 +37,10 @@ from app.settings_values import (
 __all__ = ["Derived", "ProviderSettings", "Secret", "Settings", "is_loopback", "variable"]
 
 
+# The longest window of a statistic, 30 days, and the hours before its first.
+HOURLY_DAYS_NEEDED = 32
+
+
 class ProviderSettings(SettingsGroup):
     """The base of a provider's own settings; a subclass sets `env_prefix` to its name and `_`."""
 
@@ -120,6 +124,47 @@ class Settings(SettingsGroup):
     )
     scheduler_poll_seconds: float = variable(
         5, "How often each process looks for a due tick.", "0.5 to 60", ge=0.5, le=60
+    )
+
+    # How long data is kept (days; 0: for ever)
+    retention_snapshot_days: int = variable(
+        90,
+        "Snapshots. They go by whole months, the newest of a market never.",
+        "0 to 36500",
+        ge=0,
+        le=36_500,
+    )
+    retention_hourly_days: int = variable(
+        Derived(
+            lambda values: max(400, values.get("ingestion_lookback_days", 0)),
+            "400, or INGESTION_LOOKBACK_DAYS if that is more",
+        ),
+        "Hourly candles; what statistics and coarser candles are made from.",
+        "0, or 32 to 36500 and no fewer than INGESTION_LOOKBACK_DAYS",
+        ge=0,
+        le=36_500,
+    )
+    retention_daily_days: int = variable(
+        0, "Daily candles; the newest of a market always stays.", "0 to 36500", ge=0, le=36_500
+    )
+    retention_weekly_days: int = variable(
+        0, "Weekly candles; the newest of a market always stays.", "0 to 36500", ge=0, le=36_500
+    )
+    retention_comparison_days: int = variable(
+        90, "Comparisons; the newest of a pair always stays.", "0 to 36500", ge=0, le=36_500
+    )
+    retention_statistic_days: int = variable(
+        90, "ROI statistics; the newest of each window always stays.", "0 to 36500", ge=0, le=36_500
+    )
+    retention_run_days: int = variable(
+        365,
+        "Runs with their stages and log lines, and ticks of the schedule.",
+        "0 to 36500",
+        ge=0,
+        le=36_500,
+    )
+    retention_rejected_days: int = variable(
+        30, "Rejected rows with their raw text.", "0 to 36500", ge=0, le=36_500
     )
 
     # Statistics
@@ -207,6 +252,12 @@ class Settings(SettingsGroup):
         "Bearer token of `/api/cron`, and of nothing else. Unset: that door is shut.",
         "visible ASCII characters, best 32 or more random ones",
     )
+    badge_public: bool = variable(
+        False,
+        "Whether the badge with the data's state in one word (`/badge.svg`, `/badge.json`) is open "
+        "to everybody, though `OPERATOR_TOKEN` is set.",
+        "true or false",
+    )
     trusted_hosts: HostNames = variable(
         "",
         "Host names that requests may name. Unset: on loopback the local names, else any.",
@@ -237,7 +288,12 @@ class Settings(SettingsGroup):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        checks = (self._check_lease(), self._check_doors(), self._check_pairs())
+        checks = (
+            self._check_lease(),
+            self._check_doors(),
+            self._check_pairs(),
+            self._check_retention(),
+        )
         conflicts = [conflict for conflict in checks if conflict]
         if conflicts:
             raise SettingsConflict(conflicts)
@@ -274,6 +330,17 @@ class Settings(SettingsGroup):
             ("INGESTION_COMPARISONS", "INGESTION_MARKETS"),
             f"INGESTION_COMPARISONS names {', '.join(unknown[:10])}, but without top:N every "
             "compared market must be in INGESTION_MARKETS.",
+        )
+
+    def _check_retention(self) -> Conflict | None:
+        least = max(HOURLY_DAYS_NEEDED, self.ingestion_lookback_days)
+        if self.retention_hourly_days == 0 or self.retention_hourly_days >= least:
+            return None
+        return Conflict(
+            ("RETENTION_HOURLY_DAYS", "INGESTION_LOOKBACK_DAYS"),
+            f"RETENTION_HOURLY_DAYS is {self.retention_hourly_days}, but must be 0 or at least "
+            f"{least}: runs keep {self.ingestion_lookback_days} days complete "
+            f"(INGESTION_LOOKBACK_DAYS) and statistics look back {HOURLY_DAYS_NEEDED} days.",
         )
 
     def missing_for(self, host: str) -> list[str]:

@@ -38,6 +38,7 @@ _OWN_PREFIXES = (
     "DATABASE_",
     "INGESTION_",
     "OPERATOR_",
+    "RETENTION_",
     "RUN_",
     "SCHEDULER_",
 )

@@ -16,6 +16,7 @@ _SECTIONS = {
     "database_url": "Where data lives",
     "ingestion_provider": "What is collected, and when",
     "run_deadline_seconds": "How a run behaves",
+    "retention_snapshot_days": "How long data is kept, in days (0: for ever)",
     "risk_free_rate": "Statistics",
     "cache_ttl_seconds": "Cache, alerts and logs",
     "host": "Doors",

@@ -16,7 +16,7 @@ from app.market_list import MarketSelection, parse_markets, parse_pairs
 from app.settings_fields import Secret
 
 _NOT_IN_A_HOST = re.compile(r"[\s\[\]/@?#]")
-WEBHOOK_SECRET_PREFIX = "whsec_"
+WEBHOOK_SECRET_PREFIX = "whsec_"  # noqa: S105 - what every such secret begins with
 _HOST_NAME = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]")
 
 

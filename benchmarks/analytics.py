@@ -26,6 +26,7 @@ from app.analytics.instants import to_micros
 from app.analytics.returns import build_roi_statistics
 from app.analytics.snapshots import derive_snapshot_fields
 from app.domain import CandleBasis, Granularity
+from benchmarks.figures import Figure, at_most, interleave, ratio, seconds
 
 START = datetime(2025, 1, 6, tzinfo=UTC)
 HOURS = 723  # thirty days and what the base may need
@@ -181,6 +182,31 @@ def measure_alone(task: str, markets: int) -> Measurement:
     """The same in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(measure, task, markets).result()
+
+
+def measure_growth() -> list[Figure]:
+    """Ten times the markets may take eleven times the time, in bounded memory."""
+    figures = []
+    for name, task in (("statistics", "ROI statistics, 4 windows"),
+                       ("comparisons", "comparisons, 30-day beta")):  # fmt: skip
+        peaks: list[float] = []
+
+        def take(markets: int, task: str = task, peaks: list[float] = peaks) -> float:
+            taken = measure_alone(task, markets)
+            peaks.append(taken.peak_mb)
+            return taken.seconds
+
+        taken = interleave({"few": lambda: take(1_000), "many": lambda: take(10_000)})
+        detail = (
+            f"10,000 markets in {seconds(taken['many'])}, 1,000 in {seconds(taken['few'])}; "
+            f"peak {max(peaks):.0f} MB"
+        )
+        growth = ratio(taken["many"], taken["few"])
+        figures += [
+            at_most(f"analytics-{name}", growth, GROWTH_LIMIT, detail),
+            at_most(f"analytics-{name}-memory", max(peaks) / MEMORY_LIMIT_MB, 1, "of 1,000 MB"),
+        ]
+    return figures
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

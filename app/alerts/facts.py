@@ -7,13 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from app.alerts.rules import (
-    TICKS_COUNTED,
-    MarketFact,
-    RunFact,
-    ScheduleFact,
-    SignalFact,
-)
+from app.alerts.judging import TICKS_COUNTED, MarketFact, RunFact, ScheduleFact, SignalFact
 from app.cron import CronSchedule
 from app.domain import DAY, HOUR, Granularity, RunStatus
 

@@ -9,9 +9,11 @@ from uuid import UUID
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.alerts.outbox import Claimed, Policy, claim, settle
+from app.alerts.claims import Claimed, claim, settle
+from app.alerts.outbox import Policy
 from app.alerts.webhook import Outcome, Reply, Webhook
-from app.ingestion.run_row import owner_name
+from app.database.identity import process_name
+from app.failpoints import reach
 
 logger = logging.getLogger(__name__)
 Clock = Callable[[], datetime]
@@ -52,11 +54,12 @@ def try_one(
     """
     with engine.begin() as connection:
         claimed = claim(
-            connection, webhook, sender=owner_name(), now=clock(), policy=policy, only=only
+            connection, webhook, sender=process_name(), now=clock(), policy=policy, only=only
         )
     if claimed is None:
         return None
     reply = _send(webhook, claimed, clock(), min(seconds, policy.timeout))
+    reach("mid-webhook")
     with engine.begin() as connection:
         is_mine = settle(connection, claimed, reply, webhook, now=clock(), policy=policy)
     _log(claimed, reply, is_mine=is_mine)

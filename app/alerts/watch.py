@@ -20,18 +20,11 @@ from app.alerts.facts import (
     load_schedule,
     load_signals,
 )
+from app.alerts.judging import ScheduleFact, judge_markets, judge_run, judge_schedule, judge_signals
 from app.alerts.outbox import Policy, Queued, enqueue
-from app.alerts.rules import (
-    BREAKER_OPEN,
-    CACHE_FALLBACK,
-    RULES,
-    Severity,
-    judge_markets,
-    judge_run,
-    judge_schedule,
-    judge_signals,
-)
+from app.alerts.rules import BREAKER_OPEN, CACHE_FALLBACK, RULES, Severity
 from app.cron import CronSchedule
+from app.domain import EPOCH_MONDAY
 from app.logs import redact
 from app.models import Alert, AlertNotice
 
@@ -138,14 +131,17 @@ def _load_snoozes(connection: Connection) -> dict[Key, datetime]:
 
 def _judge_runs(
     connection: Connection, order: WatchOrder, book: Book, after: datetime | None
-) -> datetime | None:
-    """Judge the runs that finished since; how far that is now."""
+) -> datetime:
+    """Judge the runs that finished since; how far that is now.
+
+    Of what ran before anybody judged, the last run alone counts.
+    """
     book.retire(RUN_RULES, but=order.followed.provider, at=order.now)
     for run in load_new_runs(connection, order.followed, after=after):
         after = run.started_at
         for finding in judge_run(run):
             book.apply(finding, at=run.finished_at)
-    return after
+    return after or EPOCH_MONDAY
 
 
 def _judge_rest(
@@ -161,9 +157,15 @@ def _judge_rest(
     # Markets of a schedule that somebody paused are old on purpose.
     if is_recent or schedule.paused_at is not None:
         return surveyed_at
-    markets = load_markets(connection, order.followed, until=schedule.last_success_at)
+    markets = load_markets(connection, order.followed, until=gap_end(schedule, now))
     book.settle(MARKET_RULES, judge_markets(markets, now=now, limit=order.stale_after), at=now)
     return now
+
+
+def gap_end(schedule: ScheduleFact, now: datetime) -> datetime | None:
+    """Gaps are looked for until the last success: what is missing since then is no gap but age."""
+    last = schedule.last_success_at
+    return None if last is None else min(last, now)
 
 
 def _keep(connection: Connection, order: WatchOrder, book: Book) -> None:

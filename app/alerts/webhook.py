@@ -151,10 +151,10 @@ def judge_status(status: int) -> tuple[Outcome, str]:
 def explain(error: Exception) -> tuple[Outcome, str]:
     """What a failure of the network means; its own text would hold the address."""
     match error:
+        case NewConnectionError():  # in urllib3 this too is a connection's timeout
+            return Outcome.UNREACHABLE, "The receiver takes no connection."
         case ConnectTimeoutError() | ReadTimeoutError() | TimeoutError():
             return Outcome.TIMEOUT, "The receiver did not answer in time."
-        case NewConnectionError():
-            return Outcome.UNREACHABLE, "The receiver takes no connection."
         case TlsError() | ssl.SSLError():
             return Outcome.UNREACHABLE, "The receiver's certificate or TLS was not accepted."
     return Outcome.UNREACHABLE, "The receiver broke the connection off."

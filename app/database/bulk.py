@@ -2,13 +2,12 @@
 
 Rows that are already stored with the same values are joined away before anything is written, so a
 repeated batch leaves no dead row and almost no WAL. Keys are unique within a batch (the last row of
-a key wins) and rows are written in key order, so concurrent writers meet in the same order.
+a key wins) and rows are written in key order, so concurrent writers meet in the same order. Where
+nothing is stored between the first and the last key yet, COPY goes into the table itself.
 """
 
-import logging
-import random
+import gc
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,22 +15,31 @@ from functools import lru_cache
 from io import BytesIO
 from itertools import islice
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any
 from zlib import crc32
 
 import psycopg2
-from psycopg2.errors import DeadlockDetected, SerializationFailure
-from sqlalchemy import Connection, Engine, Table
+from psycopg2.errors import UniqueViolation
+from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import TypeEngine
 
 from app.database.copy_text import NULL, CopyFile
+from app.database.transactions import run_in_transaction
 
-logger = logging.getLogger(__name__)
+__all__ = [
+    "PROVENANCE",
+    "MergeCounts",
+    "MergeTarget",
+    "merge_rows",
+    "read_columns",
+    "run_in_transaction",
+]
 
 PROVENANCE = ("run_id", "stored_at")
 CHUNK_ROWS = 20_000
-FIRST_PAUSE_SECONDS = 0.05
-Result = TypeVar("Result")
+# Fewer rows are not worth asking whether they are all new.
+MANY_ROWS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,11 @@ class MergeTarget:
         """The names of the key columns."""
         return tuple(column.name for column in self.table.primary_key)
 
+    @property
+    def kinds(self) -> tuple[TypeEngine[Any], ...]:
+        """The types of the columns."""
+        return tuple(self.table.c[name].type for name in self.columns)
+
 
 def merge_rows(
     connection: Connection, target: MergeTarget, rows: Iterable[Sequence[Any]], *, run_id: Any
@@ -85,38 +98,32 @@ def merge_rows(
     """
     counts = MergeCounts()
     pending = iter(rows)
-    while chunk := list(islice(pending, CHUNK_ROWS)):
-        counts += _merge_chunk(connection, target, chunk, run_id)
+    is_done = False
+    while not is_done:
+        with _paused_collection():
+            chunk = list(islice(pending, CHUNK_ROWS))
+            is_done = not chunk
+            if chunk:
+                counts += _merge_chunk(connection, target, chunk, run_id)
+            del chunk
     return counts
 
 
-def run_in_transaction(
-    engine: Engine, work: Callable[[Connection], Result], *, attempts: int = 3
-) -> Result:
-    """Return what `work` returns, done in one transaction that is committed at the end.
+@contextmanager
+def _paused_collection() -> Iterator[None]:
+    """Keep the garbage collector from walking through all rows again and again.
 
-    A deadlock or serialisation failure rolls everything back and starts `work` again, at most
-    `attempts` times in all: what it changes outside the database must bear repeating. Every other
-    error is raised at once.
+    It would take twice the time of all else that happens on this side, and find nothing: rows
+    have no cycles.
     """
-    for attempt in range(1, attempts + 1):
-        try:
-            with engine.begin() as connection:
-                return work(connection)
-        except DBAPIError as error:
-            if attempt == attempts or not is_repeatable(error):
-                raise
-            logger.warning(
-                "transaction repeated",
-                extra={"attempt": attempt, "reason": type(error.orig).__name__},
-            )
-        time.sleep(random.uniform(0.5, 1.5) * FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))  # noqa: S311
-    raise ValueError("attempts must be at least 1")
-
-
-def is_repeatable(error: DBAPIError) -> bool:
-    """True for a deadlock or serialisation failure: the same again may well succeed."""
-    return isinstance(error.orig, (DeadlockDetected, SerializationFailure))
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def read_columns(
@@ -165,29 +172,66 @@ def _wrapped(connection: Connection, statement: str, error: Any) -> BaseExceptio
 def _merge_chunk(
     connection: Connection, target: MergeTarget, chunk: list[Sequence[Any]], run_id: Any
 ) -> MergeCounts:
-    statements = _statements(target)
     rows = _in_key_order(target, chunk)
-    kinds = [target.table.c[name].type for name in target.columns]
     with _cursor(connection, f"merge into {target.table.name}") as cursor:
-        cursor.execute(statements.prepare)
-        cursor.copy_expert(statements.copy, CopyFile(kinds, rows))
-        cursor.execute(statements.merge, (str(run_id),))
-        inserted, updated = cursor.fetchone()
-        cursor.execute(statements.clean)
+        if len(rows) >= MANY_ROWS and _insert(cursor, target, rows, run_id):
+            return MergeCounts(inserted=len(rows))
+        inserted, updated = _stage_and_merge(cursor, target, rows, run_id)
     return MergeCounts(inserted, updated, len(rows) - inserted - updated)
+
+
+def _insert(cursor: Any, target: MergeTarget, rows: list[Sequence[Any]], run_id: Any) -> bool:
+    """Copy rows that are all new into the table; False, and nothing done, when they are not."""
+    statements = _statements(target)
+    key_of = _key_getter(target)
+    cursor.execute(statements.probe, (key_of(rows[0]), key_of(rows[-1])))
+    if cursor.fetchone() is not None:
+        return False
+    cursor.execute("SAVEPOINT bulk_insert")
+    try:
+        cursor.copy_expert(statements.insert, CopyFile(target.kinds, rows, constants=(run_id,)))
+    except UniqueViolation:  # another writer was faster, or the database orders texts otherwise
+        cursor.execute("ROLLBACK TO SAVEPOINT bulk_insert; RELEASE SAVEPOINT bulk_insert")
+        return False
+    cursor.execute("RELEASE SAVEPOINT bulk_insert")
+    return True
+
+
+def _stage_and_merge(
+    cursor: Any, target: MergeTarget, rows: list[Sequence[Any]], run_id: Any
+) -> tuple[int, int]:
+    """The rows inserted and updated."""
+    statements = _statements(target)
+    cursor.execute(statements.prepare)
+    cursor.copy_expert(statements.copy, CopyFile(target.kinds, rows))
+    cursor.execute(statements.merge, (str(run_id),))
+    inserted, updated = cursor.fetchone()
+    cursor.execute(statements.clean)
+    return inserted, updated
+
+
+def _key_getter(target: MergeTarget) -> Callable[[Sequence[Any]], Any]:
+    return itemgetter(*(target.columns.index(name) for name in target.key))
 
 
 def _in_key_order(target: MergeTarget, chunk: list[Sequence[Any]]) -> list[Sequence[Any]]:
     """The last row of each key, by key."""
-    key_of = itemgetter(*(target.columns.index(name) for name in target.key))
+    key_of = _key_getter(target)
     unique = dict(zip(map(key_of, chunk), chunk, strict=True))
     return [unique[key] for key in sorted(unique)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Statements:
-    """The SQL of a merge: an empty staging table, COPY, merge, and what undoes the first."""
+    """The SQL of a merge.
 
+    `probe` finds a stored key from one to another, `insert` copies into the table; else `prepare`
+    makes an empty staging table, `copy` fills it, `merge` empties it into the table and `clean`
+    undoes what `prepare` did.
+    """
+
+    probe: str
+    insert: str
     prepare: str
     copy: str
     merge: str
@@ -204,7 +248,13 @@ def _statements(target: MergeTarget) -> _Statements:
         SELECT {names} FROM {target.table.name} WITH NO DATA;
         SET LOCAL enable_seqscan = off
     """  # noqa: S608 - names come from the models, never from outside
+    key = ", ".join(f'"{name}"' for name in target.key)
     return _Statements(
+        probe=f"""
+            SELECT 1 FROM {target.table.name} WHERE ({key}) >= %s AND ({key}) <= %s
+            ORDER BY {key} LIMIT 1
+        """,  # noqa: S608
+        insert=f"COPY {target.table.name} ({names}, run_id) FROM STDIN (NULL '{NULL}')",
         prepare=prepare,
         copy=f"COPY {staging} ({names}) FROM STDIN (NULL '{NULL}')",
         merge=_merge_statement(target, staging, names),

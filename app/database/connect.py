@@ -5,14 +5,19 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import psycopg2
 from sqlalchemy.engine import make_url
 
 from app.database.embedded import EmbeddedPostgres
 from app.database.engine import Patience, engine_options
+from app.database.identity import process_name, runs_name
+from app.database.patience import Watch
+from app.database.patient_connection import open_connection, server_answers
 from app.settings import Settings
 
 PLACEHOLDER_URL = "postgresql+psycopg2://"
+# So many operations may wait for the database at a time; two threads stay free for the others.
+PLACES = 6
+THREADS_KEPT_FREE = 2
 
 
 class Database:
@@ -23,6 +28,8 @@ class Database:
         self._lock = threading.Lock()
         self._embedded: EmbeddedPostgres | None = None
         self._address: dict[str, Any] | None = None
+        places = max(1, min(PLACES, settings.web_threads - THREADS_KEPT_FREE))
+        self.watch = Watch(self._answers, places=places)
 
     @property
     def is_embedded(self) -> bool:
@@ -33,11 +40,11 @@ class Database:
         """Keyword arguments for `create_engine(PLACEHOLDER_URL, …)`."""
         options = engine_options(self._settings, patience, **pool)
         arguments = options.pop("connect_args")
-        return options | {"creator": self._connector(arguments)}
+        return options | {"creator": self._connector(arguments, patience)}
 
     def connector(self, patience: Patience) -> Callable[[], Any]:
         """A function that opens one raw connection of psycopg2."""
-        return self._connector(engine_options(self._settings, patience)["connect_args"])
+        return self._connector(engine_options(self._settings, patience)["connect_args"], patience)
 
     def release(self) -> None:
         """Let go of the embedded server; the last process to do so stops it."""
@@ -46,9 +53,21 @@ class Database:
         if embedded is not None:
             embedded.release()
 
-    def _connector(self, arguments: dict[str, Any]) -> Callable[[], Any]:
-        # What the address itself says after its question mark wins.
-        return lambda: psycopg2.connect(**(arguments | self._where()))
+    def _connector(self, arguments: dict[str, Any], patience: Patience) -> Callable[[], Any]:
+        def connect() -> Any:
+            named = arguments if patience.is_gated else arguments | _name_of_runs()
+            # What the address itself says after its question mark wins.
+            return open_connection(
+                named | self._where(),
+                self.watch,
+                limit_seconds=patience.limit_seconds,
+                is_gated=patience.is_gated,
+            )
+
+        return connect
+
+    def _answers(self) -> bool:
+        return self._address is None or server_answers(self._address)
 
     def _where(self) -> dict[str, Any]:
         with self._lock:
@@ -62,6 +81,11 @@ class Database:
         self._embedded = EmbeddedPostgres(self._settings.instance_path / "postgres")
         atexit.register(self.release)
         return self._embedded.start()
+
+
+def _name_of_runs() -> dict[str, str]:
+    """By this name whoever takes a run up ends the connections of the process before it."""
+    return {"application_name": runs_name(process_name())}
 
 
 def _libpq_arguments(url: str) -> dict[str, Any]:

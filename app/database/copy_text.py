@@ -25,18 +25,30 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 class CopyFile:
     """A readable file over rows, so that the text of a whole batch never exists at once.
 
-    `kinds` are the column types, in the order of the values of a row.
+    `kinds` are the column types, in the order of the values of a row; `constants` follow the
+    values of every row and are written as `str` writes them.
     """
 
-    def __init__(self, kinds: Sequence[TypeEngine[Any]], rows: Iterable[Sequence[Any]]) -> None:
-        self._blocks = format_blocks(kinds, rows)
+    def __init__(
+        self,
+        kinds: Sequence[TypeEngine[Any]],
+        rows: Iterable[Sequence[Any]],
+        *,
+        constants: Sequence[Any] = (),
+    ) -> None:
+        self._blocks = format_blocks(kinds, rows, constants=constants)
 
     def read(self, size: int = -1) -> str:
         """The next block of whole lines, whatever its size; empty at the end."""
         return next(self._blocks, "")
 
 
-def format_blocks(kinds: Sequence[TypeEngine[Any]], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+def format_blocks(
+    kinds: Sequence[TypeEngine[Any]],
+    rows: Iterable[Sequence[Any]],
+    *,
+    constants: Sequence[Any] = (),
+) -> Iterator[str]:
     """Lines for `COPY … FROM STDIN (NULL 'None')`, many in one text.
 
     Raises ValueError when a row has more or fewer values than there are columns.
@@ -44,7 +56,7 @@ def format_blocks(kinds: Sequence[TypeEngine[Any]], rows: Iterable[Sequence[Any]
     writers = {
         place: writer for place, kind in enumerate(kinds) if (writer := _writer(kind)) is not None
     }
-    line = "\t".join(["%s"] * len(kinds)) + "\n"
+    line = "\t".join(["%s"] * len(kinds) + [str(value) for value in constants]) + "\n"
     pending = iter(rows)
     while block := list(islice(pending, BLOCK_ROWS)):
         columns = list(zip(*block, strict=True))

@@ -5,14 +5,26 @@ from typing import Any
 
 from app.settings import Settings
 
+# What this process allows beyond the server's own limit of a statement.
+BEYOND_SECONDS = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long the database may take, in seconds."""
+    """How long the database may take, in seconds.
+
+    `is_gated`: requests wait, so a database that does not answer is found out and refused at once.
+    """
 
     statement: float
     lock: float
     idle: float
+    is_gated: bool = False
+
+    @property
+    def limit_seconds(self) -> float:
+        """How long this process itself waits for one operation."""
+        return self.statement + BEYOND_SECONDS
 
     def options(self) -> str:
         """The same as libpq's `options`: server settings of the session."""
@@ -31,6 +43,7 @@ def page_patience(settings: Settings) -> Patience:
         settings.database_statement_timeout_seconds,
         settings.database_lock_timeout_seconds,
         settings.database_idle_timeout_seconds,
+        is_gated=True,
     )
 
 

@@ -19,7 +19,7 @@ from app.domain import (
 )
 from app.errors import PermanentProviderError
 from app.ingestion.context import RunContext
-from app.ingestion.listings import Key, KnownListings, load_known
+from app.ingestion.listings import DISCOVERED, PINNED, Key, KnownListings, load_known
 from app.providers.base import Capabilities
 
 DISCOVERY_QUOTE = "USD"
@@ -81,19 +81,38 @@ def _resolve(
     context: RunContext, known: KnownListings, requests: Sequence[MarketRequest], got: Collected
 ) -> dict[Key, Listing]:
     """The listing of every request: the stored one, else the provider's choice."""
-    listings = []
+    found: list[tuple[str, Listing]] = []
     unknown = []
     for request in requests:
         listing = known.find(request)
         if listing:
-            listings.append(listing)
+            found.append((request.symbol, listing))
         else:
             unknown.append(request)
     if unknown:
         resolution = context.provider.resolve_listings(unknown)
-        listings += resolution.listings
+        found += [(listing.symbol, listing) for listing in resolution.listings]
         got.problems += resolution.problems
-    return {listing.key: listing for listing in listings}
+    # A pinned id always wins.
+    found.sort(key=lambda item: item[1].chosen_by != PINNED)
+    return _each_once(found, got)
+
+
+def _each_once(found: Iterable[tuple[str, Listing]], got: Collected) -> dict[Key, Listing]:
+    """The listings by key; a second symbol of one listing is a problem of that market."""
+    named: dict[Key, Listing] = {}
+    symbols: dict[Key, str] = {}
+    for symbol, listing in found:
+        first = symbols.setdefault(listing.key, symbol)
+        if first == symbol:
+            named[listing.key] = listing
+            continue
+        message = (
+            f"{symbol} is {listing.provider_id} at {listing.provider}, which is followed as "
+            f"{first} already. Name only one of them."
+        )
+        got.problems.append(MarketProblem(symbol, "SameListing", message))
+    return named
 
 
 def _fetch_ranked(context: RunContext, named: Mapping[Key, Listing], got: Collected) -> None:
@@ -109,7 +128,7 @@ def _fetch_ranked(context: RunContext, named: Mapping[Key, Listing], got: Collec
 
 
 def _as_named(ranked: Listing, named: Listing | None) -> Listing:
-    if named is None or named.chosen_by == "discovered":
+    if named is None or named.chosen_by == DISCOVERED:
         return ranked
     return replace(ranked, symbol=named.symbol, chosen_by=named.chosen_by)
 

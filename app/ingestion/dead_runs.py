@@ -108,7 +108,7 @@ class NextAttempt:
 def load_dead_runs(connection: Connection) -> list[DeadRun]:
     """Every run whose lease is over."""
     rows = connection.execute(text(_DEAD)).mappings()
-    return [DeadRun(**row | {"trigger": Trigger(row["trigger"])}) for row in rows]
+    return [DeadRun(**{**row, "trigger": Trigger(row["trigger"])}) for row in rows]
 
 
 def judge_dead_run(run: DeadRun, succession: Succession) -> Verdict | None:

@@ -18,6 +18,8 @@ from app.ingestion.validation import storable_text
 
 Key = tuple[str, str, str]
 NAME_LENGTH = 200
+DISCOVERED = "discovered"
+PINNED = "pinned"
 _UNSAFE = re.compile(r"[^A-Z0-9._]+")
 _KNOWN = """
     SELECT m.id, m.symbol, m.asset_type, m.former_symbols, l.provider_id, l.quote, l.name,
@@ -49,22 +51,29 @@ _ADD_LISTINGS = """
 """
 _REFRESH_LISTINGS = """
     UPDATE listing l
-    SET provider_symbol = n.provider_symbol, name = n.name, rank = n.rank, seen_at = :now
+    SET provider_symbol = n.provider_symbol, name = n.name, rank = n.rank,
+        chosen_by = n.chosen_by, seen_at = greatest(l.seen_at, :now)
     FROM unnest(CAST(:ids AS text[]), CAST(:quotes AS text[]), CAST(:provider_symbols AS text[]),
-                CAST(:names AS text[]), CAST(:ranks AS int[]))
-         AS n(provider_id, quote, provider_symbol, name, rank)
+                CAST(:names AS text[]), CAST(:ranks AS int[]), CAST(:chosen AS text[]))
+         AS n(provider_id, quote, provider_symbol, name, rank, chosen_by)
     WHERE l.provider = :provider AND l.provider_id = n.provider_id AND l.quote = n.quote
-      AND (l.provider_symbol, l.name, l.rank) IS DISTINCT FROM
-          (n.provider_symbol, n.name, n.rank)
+      AND (l.provider_symbol, l.name, l.rank, l.chosen_by, l.seen_at) IS DISTINCT FROM
+          (n.provider_symbol, n.name, n.rank, n.chosen_by, greatest(l.seen_at, :now))
+"""
+_RELEASE = """
+    DELETE FROM listing l
+    USING unnest(CAST(:ids AS text[]), CAST(:quotes AS text[])) AS n(provider_id, quote)
+    WHERE l.provider = :provider AND l.provider_id = n.provider_id AND l.quote = n.quote
 """
 _RENAME_MARKETS = """
     UPDATE market m
-    SET symbol = n.symbol, name = n.name,
+    SET symbol = n.symbol, name = coalesce(nullif(n.name, ''), m.name),
         former_symbols = CASE WHEN m.symbol = n.symbol THEN m.former_symbols ELSE array_append(
             array_remove(array_remove(m.former_symbols, m.symbol), n.symbol), m.symbol) END
     FROM unnest(CAST(:market_ids AS int[]), CAST(:symbols AS text[]), CAST(:names AS text[]))
          AS n(id, symbol, name)
-    WHERE m.id = n.id AND (m.symbol, m.name) IS DISTINCT FROM (n.symbol, n.name)
+    WHERE m.id = n.id
+      AND (m.symbol, m.name) IS DISTINCT FROM (n.symbol, coalesce(nullif(n.name, ''), m.name))
 """
 
 
@@ -102,19 +111,26 @@ def load_known(connection: Connection, provider: str) -> KnownListings:
 
 def keep_listings(
     connection: Connection, provider: str, listings: Sequence[Listing], *, now: datetime
-) -> dict[Key, int]:
-    """Store new markets and listings, refresh names and ranks; the market id of every listing."""
+) -> dict[Key, Listing]:
+    """Store new markets and listings, refresh names and ranks; every listing as it is stored.
+
+    A pinned id takes the place of the listing that its market had before. Where it belonged to
+    another market so far, that one is renamed, or, if both exist, left with what was recorded.
+    """
     known = load_known(connection, provider)
-    names = _Names(
-        listed={listing.symbol for listing in known.by_key.values()},
-        markets=set(connection.execute(text("SELECT symbol FROM market")).scalars()),
-    )
-    named = [_named(listing, known, names) for listing in _unique(listings)]
-    fresh = [listing for listing in named if listing.key not in known.by_key]
-    _add(connection, provider, fresh, now)
-    _refresh(connection, provider, [item for item in named if item.key in known.by_key], now)
-    found = load_known(connection, provider).by_key
-    return {key: item.market_id for key, item in found.items() if item.market_id is not None}
+    markets = set(connection.execute(text("SELECT symbol FROM market")).scalars())
+    moved = [item for item in listings if _is_moved(item, known, markets)]
+    _release(connection, provider, moved)
+    kept = _without_displaced(known.by_key, listings, {item.key for item in moved})
+    names = _Names({listing.symbol for listing in kept.values()}, markets)
+    # Whoever was asked for by name gets that name; the discovered ones take what is left.
+    ordered = sorted(_unique(listings), key=lambda listing: listing.chosen_by == DISCOVERED)
+    named = [_named(listing, kept.get(listing.key), names) for listing in ordered]
+    fresh = [listing for listing in named if listing.key not in kept]
+    _add(connection, provider, [item for item in fresh if item.chosen_by != DISCOVERED], now)
+    _add(connection, provider, [item for item in fresh if item.chosen_by == DISCOVERED], now)
+    _refresh(connection, provider, [item for item in named if item.key in kept], now)
+    return dict(load_known(connection, provider).by_key)
 
 
 def note_history(connection: Connection, provider: str, asked: Mapping[Key, datetime]) -> None:
@@ -138,7 +154,7 @@ def note_history(connection: Connection, provider: str, asked: Mapping[Key, date
 
 def clean_name(name: str) -> str:
     """A name for people: without control, format and zero-width characters, at most 100 long."""
-    kept = (char for char in name if not unicodedata.category(char).startswith("C"))
+    kept = (char for char in name if unicodedata.category(char) not in ("Cc", "Cf", "Cs"))
     return " ".join("".join(kept).split())[:100]
 
 
@@ -183,15 +199,37 @@ class _Names:
     markets: set[str]
 
 
-def _named(listing: Listing, known: KnownListings, names: _Names) -> Listing:
-    """The listing under the symbol it will be stored with; marks that symbol as taken."""
+def _is_moved(listing: Listing, known: KnownListings, markets: set[str]) -> bool:
+    """True for a pinned id that goes from one market that exists to another."""
     stored = known.by_key.get(listing.key)
+    if stored is None or listing.chosen_by != PINNED:
+        return False
+    return stored.symbol != listing.symbol and listing.symbol in markets
+
+
+def _without_displaced(
+    stored: Mapping[Key, Listing], listings: Sequence[Listing], moved: set[Key]
+) -> dict[Key, Listing]:
+    """The stored listings but for those that moved or whose market is pinned to another id now."""
+    pinned = {item.symbol: item.key for item in listings if item.chosen_by == PINNED}
+    return {
+        key: item
+        for key, item in stored.items()
+        if key not in moved and pinned.get(item.symbol, key) == key
+    }
+
+
+def _named(listing: Listing, stored: Listing | None, names: _Names) -> Listing:
+    """The listing under the symbol it will be stored with; marks that symbol as taken."""
     symbol = listing.symbol
+    chosen_by = stored.chosen_by if stored else listing.chosen_by
     if stored is None:
         # A market that another provider brought gains a listing here under the same symbol.
-        if listing.chosen_by == "discovered":
+        if listing.chosen_by == DISCOVERED:
             symbol = pick_symbol(listing, names.listed)
-    elif stored.chosen_by != "discovered" or _belongs_to(stored, symbol):
+    elif listing.chosen_by == PINNED:
+        chosen_by = PINNED
+    elif stored.chosen_by != DISCOVERED or _belongs_to(stored, symbol):
         symbol = stored.symbol
     else:
         symbol = pick_symbol(listing, names.markets - {stored.symbol})
@@ -203,7 +241,7 @@ def _named(listing: Listing, known: KnownListings, names: _Names) -> Listing:
         name=storable_text(listing.name, NAME_LENGTH),
         provider_symbol=storable_text(listing.provider_symbol, NAME_LENGTH),
         market_id=stored.market_id if stored else None,
-        chosen_by=stored.chosen_by if stored else listing.chosen_by,
+        chosen_by=chosen_by,
     )
 
 
@@ -213,12 +251,21 @@ def _belongs_to(stored: Listing, suggested: str) -> bool:
     return stored.symbol == suggested or stored.symbol.startswith(f"{base}.")
 
 
+def _release(connection: Connection, provider: str, moved: Sequence[Listing]) -> None:
+    if moved:
+        values = {
+            "provider": provider,
+            "ids": [listing.provider_id for listing in moved],
+            "quotes": [listing.quote for listing in moved],
+        }
+        connection.execute(text(_RELEASE), values)
+
+
 def _add(connection: Connection, provider: str, fresh: Sequence[Listing], now: datetime) -> None:
     if not fresh:
         return
     columns = _columns(fresh)
     columns["asset_types"] = [listing.asset_type.value for listing in fresh]
-    columns["chosen"] = [listing.chosen_by for listing in fresh]
     names = [clean_name(listing.name) for listing in fresh]
     connection.execute(text(_ADD_MARKETS), columns | {"names": names})
     connection.execute(text(_ADD_LISTINGS), columns | {"provider": provider, "now": now})
@@ -231,12 +278,12 @@ def _refresh(
         return
     columns = _columns(stored)
     connection.execute(text(_REFRESH_LISTINGS), columns | {"provider": provider, "now": now})
-    discovered = [listing for listing in stored if listing.chosen_by == "discovered"]
-    if discovered:
+    nameable = [listing for listing in stored if listing.chosen_by in (DISCOVERED, PINNED)]
+    if nameable:
         renamed = {
-            "market_ids": [listing.market_id for listing in discovered],
-            "symbols": [listing.symbol for listing in discovered],
-            "names": [clean_name(listing.name) for listing in discovered],
+            "market_ids": [listing.market_id for listing in nameable],
+            "symbols": [listing.symbol for listing in nameable],
+            "names": [clean_name(listing.name) for listing in nameable],
         }
         connection.execute(text(_RENAME_MARKETS), renamed)
 
@@ -249,4 +296,5 @@ def _columns(listings: Sequence[Listing]) -> dict[str, list[Any]]:
         "provider_symbols": [listing.provider_symbol for listing in listings],
         "names": [listing.name for listing in listings],
         "ranks": [listing.rank for listing in listings],
+        "chosen": [listing.chosen_by for listing in listings],
     }

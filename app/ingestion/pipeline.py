@@ -1,17 +1,23 @@
 """One pass of the pipeline: fetch, validate, then everything that is stored in one transaction."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, text
 
-from app.domain import MarketProblem, RejectedRow, RunStatus
+from app.domain import Listing, MarketProblem, RejectedRow, RunStatus
 from app.ingestion.collect import Collected, collect, refuse_empty
 from app.ingestion.context import Haul, Recorder, RunContext, StageCounts
-from app.ingestion.listings import keep_listings, note_history
+from app.ingestion.listings import Key, keep_listings, note_history
 from app.ingestion.stages import STORING
-from app.ingestion.validation import validate_candles, validate_snapshots
+from app.ingestion.validation import (
+    is_sound_id,
+    storable_problem,
+    storable_rejection,
+    validate_candles,
+    validate_snapshots,
+)
 
 # Last but for the run's own row, so that the version is locked as briefly as can be.
 _NEW_VERSION = """
@@ -63,14 +69,17 @@ def validate(context: RunContext, collected: Collected) -> None:
     """Split what was collected into the rows to keep and those set aside."""
     # Not the run's own instant: what was observed while it fetched does not lie in the future.
     now = max(context.order.now, context.clock())
-    snapshots, bad_snapshots = validate_snapshots(collected.snapshots, now=now)
-    candles, bad_candles = validate_candles(collected.candles, now=now)
+    listings = [item for item in collected.listings if is_sound_id(item.provider_id)]
+    asked = {listing.key for listing in collected.listings}
+    snapshots, bad_snapshots = validate_snapshots(collected.snapshots, now=now, asked=asked)
+    candles, bad_candles = validate_candles(collected.candles, now=now, asked=asked)
+    given = map(storable_rejection, collected.rejected)
     context.haul = Haul(
-        listings=collected.listings,
+        listings=listings,
         snapshots=snapshots,
         candles=candles,
-        rejected=[*collected.rejected, *bad_snapshots, *bad_candles],
-        problems=collected.problems,
+        rejected=[*given, *bad_snapshots, *bad_candles],
+        problems=[storable_problem(problem) for problem in collected.problems],
         history_from=collected.history_from,
     )
 
@@ -88,18 +97,25 @@ def build_report(context: RunContext) -> RunReport:
         totals.unchanged += counts.unchanged
     is_whole = not haul.problems and not haul.rejected
     seen = {row.snapshot.listing.key for row in haul.snapshots}
-    unlisted = {problem.symbol for problem in haul.problems} - {
-        listing.symbol for listing in haul.listings
-    }
     return RunReport(
         status=RunStatus.SUCCEEDED if is_whole else RunStatus.PARTIAL,
-        markets_requested=len({listing.key for listing in haul.listings}) + len(unlisted),
+        markets_requested=_requested(context),
         markets_ingested=len(seen),
         ingested={stage.total: ingested[stage.total] for stage in STORING},
         totals=totals,
         problems=tuple(haul.problems),
         rejected=tuple(haul.rejected),
     )
+
+
+def _requested(context: RunContext) -> int:
+    """How many markets the run was to bring: those listed and named, and all of `top:N`."""
+    haul = context.haul
+    listed = {listing.key for listing in haul.listings}
+    symbols = {listing.symbol for listing in haul.listings}
+    unlisted = {problem.symbol for problem in haul.problems} - symbols
+    ranked = {symbol for symbol in unlisted if symbol.startswith("top:")}
+    return max(len(listed) + len(unlisted - ranked), context.order.selection.top)
 
 
 def _store(
@@ -110,7 +126,7 @@ def _store(
 ) -> RunReport:
     provider, order, haul = context.provider.name, context.order, context.haul
     with engine.begin() as connection:
-        haul.market_ids = keep_listings(connection, provider, haul.listings, now=order.now)
+        _place(haul, keep_listings(connection, provider, haul.listings, now=order.now))
         note_history(connection, provider, haul.history_from)
         for stage in STORING:
             context.check_stop()
@@ -122,6 +138,14 @@ def _store(
             connection.execute(text(_NEW_VERSION))
         close_run(connection, report)
     return report
+
+
+def _place(haul: Haul, stored: Mapping[Key, Listing]) -> None:
+    """Give every listing the symbol and market it is stored with."""
+    haul.market_ids = {
+        key: item.market_id for key, item in stored.items() if item.market_id is not None
+    }
+    haul.listings = [stored[key] for key in dict.fromkeys(item.key for item in haul.listings)]
 
 
 class _Stage:

@@ -29,9 +29,10 @@ REJECTED_KEPT = 10_000
 _MINE = "id = :id AND attempt = :attempt AND status = 'running'"
 _OPEN = """
     INSERT INTO ingestion_run (id, status, trigger, provider, symbols, requested_by, due_at,
-                               config_fingerprint, owner, lease_until, deadline_at)
-    VALUES (:id, 'running', :trigger, :provider, :symbols, :requested_by, :due_at, :fingerprint,
-            :owner, clock_timestamp() + make_interval(secs => :lease),
+                               parent_run_id, config_fingerprint, owner, lease_until, deadline_at)
+    VALUES (:id, 'running', :trigger, :provider, :symbols, :requested_by, :due_at,
+            (SELECT id FROM ingestion_run WHERE id = :parent_run_id), :fingerprint, :owner,
+            clock_timestamp() + make_interval(secs => :lease),
             clock_timestamp() + make_interval(secs => :deadline))
 """
 _IS_CANCELLED = f"""
@@ -73,6 +74,8 @@ _ROLLED_BACK = """
     WHERE run_id = :id AND attempt = :attempt AND status = 'succeeded'
       AND name NOT IN ('fetch', 'validate')
 """
+
+
 @dataclass(frozen=True, slots=True)
 class RunTicket:
     """What a process needs to work on a run: its id and the attempt it holds."""
@@ -87,6 +90,11 @@ class RunTicket:
         return {"id": self.run_id, "attempt": self.attempt}
 
 
+def owner_name() -> str:
+    """Who works on a run: the name of this process."""
+    return process_name()
+
+
 def open_run(
     connection: Connection,
     run_id: UUID,
@@ -99,10 +107,12 @@ def open_run(
     fingerprint: str,
     succession: Succession,
     deadline_seconds: float,
+    parent_run_id: UUID | None = None,
 ) -> RunTicket:
     """Take the single place of an active run; `RunAlreadyActive` names who has it.
 
-    A dead run that nobody goes on with is closed and makes room.
+    A dead run that nobody goes on with is closed and makes room. `parent_run_id` names the run
+    that this one repeats; one that does not exist (any more) is left out.
     """
     close_unattended_runs(connection, succession)
     values = {
@@ -112,6 +122,7 @@ def open_run(
         "symbols": list(symbols),
         "requested_by": requested_by,
         "due_at": due_at,
+        "parent_run_id": parent_run_id,
         "fingerprint": fingerprint,
         "owner": process_name(),
         "lease": succession.lease_seconds,

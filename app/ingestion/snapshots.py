@@ -1,6 +1,7 @@
 """Storing snapshots: what the provider does not give is derived and marked, jumps are flagged."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -36,9 +37,20 @@ def store_snapshots(context: RunContext, connection: Connection) -> StageCounts:
     if not haul.snapshots:
         return counts
     placed = [(haul.market_ids[row.snapshot.listing.key], row) for row in haul.snapshots]
-    rows = _rows(context, connection, placed)
-    counts.add(merge_rows(connection, SNAPSHOTS, rows, run_id=context.order.run_id))
+    for part in _rounds(placed):
+        rows = _rows(context, connection, part)
+        counts.add(merge_rows(connection, SNAPSHOTS, rows, run_id=context.order.run_id))
     return counts
+
+
+def _rounds(placed: Sequence[tuple[int, GoodSnapshot]]) -> Iterable[list[tuple[int, GoodSnapshot]]]:
+    """Rows with every market once, the oldest first: each builds on the one before."""
+    rounds: dict[int, list[tuple[int, GoodSnapshot]]] = defaultdict(list)
+    seen: Counter[int] = Counter()
+    for market_id, row in sorted(placed, key=lambda item: item[1].observed_at):
+        rounds[seen[market_id]].append((market_id, row))
+        seen[market_id] += 1
+    return rounds.values()
 
 
 def _rows(

@@ -12,6 +12,8 @@ from app.models.alerts import (
 )
 from app.models.markets import Listing, Market
 from app.models.operations import DataVersion, JobState, SchedulePause, ScheduleTick
+from app.models.retention import PrunedCount
+from app.models.run_log import RunLogLine
 from app.models.runs import IngestionRun, LostAttempt, RejectedRow, RunStage
 from app.models.series import MarketAggregate, MarketComparison, MarketRoiStatistic, MarketSnapshot
 
@@ -34,7 +36,9 @@ __all__ = [
     "MarketComparison",
     "MarketRoiStatistic",
     "MarketSnapshot",
+    "PrunedCount",
     "RejectedRow",
+    "RunLogLine",
     "RunStage",
     "SchedulePause",
     "ScheduleTick",

@@ -22,8 +22,15 @@ class IngestionRun(Base):
             unique=True,
             postgresql_where=text("status = 'running'"),
         ),
-        Index(None, "started_at", "id"),
+        # Lists of runs filter and count by the columns that are included.
+        Index(
+            None,
+            "started_at",
+            "id",
+            postgresql_include=["status", "trigger", "provider", "duration_ms"],
+        ),
         Index(None, "status", "started_at"),
+        Index(None, "parent_run_id", postgresql_where=text("parent_run_id IS NOT NULL")),
         one_of("status", RunStatus),
         one_of("trigger", Trigger),
         CheckConstraint("(status = 'running') = (finished_at IS NULL)", name="finished_when_final"),

@@ -25,7 +25,7 @@ from app.domain import CandleBasis, Granularity, Window
 
 
 class MarketSnapshot(Base):
-    """One observation of a market at one provider."""
+    """One observation of a market at one provider; a partition a month."""
 
     __tablename__ = "market_snapshot"
     __table_args__ = (
@@ -35,6 +35,7 @@ class MarketSnapshot(Base):
         not_negative("market_cap"),
         not_negative("volatility"),
         finite("roi_1h_pct", "roi_24h_pct", "roi_7d_pct", "roi_30d_pct"),
+        {"postgresql_partition_by": "RANGE (observed_at)"},
     )
 
     market_id: Mapped[MarketId]

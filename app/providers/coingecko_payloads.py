@@ -22,6 +22,10 @@ _INSTANT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:)([0-9]{2})(\.[0-9]{1,9})?"
     r"(Z|[+-][0-9]{2}:?[0-9]{2})"
 )
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
+)
 _KEYS_READ = (b'"id"', b'"current_price"', b'"total_volume"', b'"market_cap"', b'"last_updated"')
 
 
@@ -110,12 +114,25 @@ _decode_chart = msgspec.json.Decoder(MarketChart).decode
 
 def decode_rows(body: bytes) -> list[bytes]:
     """The elements of a JSON list, each as its own text; raises msgspec.DecodeError."""
-    return [bytes(raw) for raw in _decode_list(body)]
+    return [bytes(raw) for raw in _list_of(body)]
 
 
 def decode_coins(body: bytes) -> tuple[CoinEntry, ...]:
     """The coins of /coins/list; entries without id, symbol and name are left out."""
-    return tuple(_readable_coins(_decode_list(body)))
+    return tuple(_readable_coins(_list_of(body)))
+
+
+def _list_of(body: bytes) -> list[msgspec.Raw]:
+    """The elements; half a surrogate pair, which no text can hold, becomes U+FFFD."""
+    try:
+        return _decode_list(body)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        mended = _ESCAPE.sub(lambda found: rb"\ufffd" if found["half"] else found[0], body)
+        if mended == body:
+            raise
+        return _decode_list(mended)
 
 
 def decode_chart(body: bytes) -> MarketChart:

@@ -32,7 +32,7 @@ _BARS = f"""
            bool_and(is_final) AS is_final, count(*) AS candle_count
     {_STORED}
     GROUP BY 1 ORDER BY 1
-"""  # noqa: S608 - made of the constants above
+"""
 
 
 @dataclass(frozen=True, slots=True)

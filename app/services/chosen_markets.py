@@ -132,6 +132,18 @@ def load_closes(
     return closes
 
 
+def end_with_present(
+    closes: Mapping[int, list[PricePoint]], states: Mapping[int, MarketState]
+) -> dict[int, list[PricePoint]]:
+    """The closes of each market and, where its newest observation is younger, that one last."""
+    ended = {market: sorted(points) for market, points in closes.items()}
+    for market, points in ended.items():
+        state = states.get(market)
+        if state and (not points or points[-1][0] < state.observed_at):
+            points.append((state.observed_at, state.price))
+    return ended
+
+
 def load_returns(
     session: AnySession, states: Mapping[int, MarketState], *, provider: str
 ) -> ReturnTable:

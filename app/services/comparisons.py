@@ -24,6 +24,7 @@ from app.errors import InvalidRequest
 from app.services.chosen_markets import (
     ChosenMarket,
     choose_markets,
+    end_with_present,
     load_closes,
     load_returns,
     load_states,
@@ -38,7 +39,7 @@ USUAL_SPAN = 30 * DAY
 _INSTANT = timedelta(microseconds=1)
 # 80 % of the 720 hourly returns of 30 days.
 _NEEDED = 576
-_OWN_FIELDS = ("symbol", "against_symbol", "provider")
+_OWN_FIELDS = ("symbol", "against_symbol", "provider", "run_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def load_comparison_series(
     if since is not None and until is not None:
         grid = _grid(since, until, window)
         span = _Span(provider, grid, window, since, until)
-        points = _load_points(session, first, second, span)
+        points = _load_points(session, first, second, span, states)
     return ComparisonSeries(
         market=first,
         against=second,
@@ -230,7 +231,11 @@ class _Span:
 
 
 def _load_points(
-    session: AnySession, first: ChosenMarket, second: ChosenMarket, span: _Span
+    session: AnySession,
+    first: ChosenMarket,
+    second: ChosenMarket,
+    span: _Span,
+    states: Mapping[int, MarketState],
 ) -> tuple[ComparisonPoint, ...]:
     """The joined points in `[start, end)`; a window's bases lie before them."""
     reach = span.window.length + span.grid.step if span.window else timedelta(0)
@@ -242,6 +247,7 @@ def _load_points(
         start=span.start - reach,
         end=span.end,
     )
+    closes = end_with_present(closes, states)
     points = build_comparison_series(
         closes[first.market_id],
         closes[second.market_id],

@@ -6,6 +6,7 @@ again. Reading it is on the way of every hot request, hence a connection of its 
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +33,15 @@ class Versions:
 class DataVersion:
     """Reads the token over one connection a process; safe to call from any thread."""
 
-    def __init__(self, connect: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Any],
+        *,
+        place: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """`place` bounds how many threads wait here, and refuses them while nothing would come."""
         self._connect = connect
+        self._place = place
         self._lock = threading.Lock()
         self._connection: Any = None
 
@@ -43,22 +51,28 @@ class DataVersion:
 
     def read_all(self) -> Versions:
         """The present state. Raises `sqlalchemy.exc.OperationalError` when the database is away."""
-        with self._lock:
-            try:
-                return self._ask()
-            except psycopg2.Error:
-                # A connection that died since the last request; a second failure is for real.
-                self._close()
-            try:
-                return self._ask()
-            except psycopg2.Error as error:
-                self._close()
-                raise OperationalError(_READ, None, error) from None
+        try:
+            with self._place(), self._lock:
+                return self._read()
+        except psycopg2.Error as error:
+            raise OperationalError(_READ, None, error) from None
 
     def close(self) -> None:
         """Give the connection back; the next read opens another."""
         with self._lock:
             self._close()
+
+    def _read(self) -> Versions:
+        try:
+            return self._ask()
+        except psycopg2.Error:
+            # A connection that died since the last request; a second failure is for real.
+            self._close()
+        try:
+            return self._ask()
+        except psycopg2.Error:
+            self._close()
+            raise
 
     def _ask(self) -> Versions:
         if self._connection is None:

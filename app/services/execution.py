@@ -12,14 +12,17 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from app.domain import RunStatus
 from app.errors import AppError, RunStopped
-from app.ingestion.context import Recorder, RunContext, RunOrder, StageCounts, StopSignal
+from app.failpoints import reach
+from app.ingestion.context import Haul, Recorder, RunContext, RunOrder, StageCounts, StopSignal
 from app.ingestion.pipeline import RunReport, run_pipeline
+from app.ingestion.run_log import RunLog, keep_run_log
 from app.ingestion.run_row import (
     RunRecorder,
     RunTicket,
     beat,
     close_with_error,
     close_with_report,
+    is_cancelled,
 )
 from app.logs import bind
 from app.metrics import observe_provider_call
@@ -28,6 +31,10 @@ from app.settings import ProviderSettings
 
 logger = logging.getLogger(__name__)
 Listener = Callable[[str, StageCounts | None], None]
+# How soon a run hears that somebody asked another process to stop it.
+CANCEL_LOOK_SECONDS = 1.0
+# The point of `app.failpoints` at the beginning of a stage.
+_POINTS = {"fetch": "fetch", "comparisons": "comparisons", "cache": "cache"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +52,18 @@ class RunTools:
 
 @dataclass(slots=True)
 class Execution:
-    """A run that this process works on."""
+    """One attempt of a run that this process works on.
+
+    `is_done` is set when the attempt is over; `is_closed` tells that it gave the run its final
+    status, so that nobody else goes on with it.
+    """
 
     ticket: RunTicket
     order: RunOrder
     provider: str
     stop: StopSignal = field(default_factory=StopSignal)
     is_done: threading.Event = field(default_factory=threading.Event)
+    is_closed: bool = False
     listener: Listener = lambda name, counts: None
 
 
@@ -61,7 +73,8 @@ def execute(execution: Execution, tools: RunTools) -> None:
     heart.start()
     with bind(run_id=execution.ticket.run_id):
         try:
-            _run(execution, tools)
+            with keep_run_log(tools.engine, execution.ticket) as log:
+                _run(execution, tools, log)
         finally:
             execution.is_done.set()
             heart.join()
@@ -69,30 +82,38 @@ def execute(execution: Execution, tools: RunTools) -> None:
 
 def build_context(execution: Execution, tools: RunTools) -> RunContext:
     """The provider and the bounds of one pass."""
-    deadline_at = tools.clock() + timedelta(seconds=tools.deadline_seconds)
+    seconds = execution.ticket.seconds_left
+    seconds = tools.deadline_seconds if seconds is None else seconds
     name = execution.provider
+
+    def note_call(outcome: str, seconds: float) -> None:
+        observe_provider_call(provider=name, outcome=outcome, seconds=seconds)
+        reach("mid-fetch")
+
     surroundings = ProviderContext(
         clock=tools.clock,
-        deadline_at=deadline_at,
+        deadline_at=tools.clock() + timedelta(seconds=seconds),
         stop=execution.stop,
-        on_call=lambda outcome, seconds: observe_provider_call(
-            provider=name, outcome=outcome, seconds=seconds
-        ),
+        on_call=note_call,
     )
     return RunContext(
         order=execution.order,
         provider=provider_class(name)(tools.provider_settings[name], surroundings),
         stop=execution.stop,
-        deadline=time.monotonic() + tools.deadline_seconds,
+        deadline=time.monotonic() + seconds,
         clock=tools.clock,
     )
 
 
-def _run(execution: Execution, tools: RunTools) -> None:
-    context = build_context(execution, tools)
-    recorder = _Announcer(RunRecorder(tools.engine, execution.ticket), execution.listener)
-    logger.info("run started", extra={"provider": execution.provider})
+def _run(execution: Execution, tools: RunTools, log: RunLog) -> None:
+    recorder = _Announcer(RunRecorder(tools.engine, execution.ticket), execution.listener, log)
+    logger.info(
+        "run started",
+        extra={"provider": execution.provider, "attempt": execution.ticket.attempt},
+    )
+    context = None
     try:
+        context = build_context(execution, tools)
         report = run_pipeline(context, tools.engine, recorder, _closer(execution.ticket))
     except Exception as error:
         # Whoever noticed the stop first may not know why; the signal does.
@@ -100,10 +121,13 @@ def _run(execution: Execution, tools: RunTools) -> None:
         cause = execution.stop.as_error() if is_stop else error
         _close_failed(execution, tools, context, cause)
     else:
+        reach("after-commit")
+        execution.is_closed = True
         _log_end(report)
         _replace_cache(tools, recorder)
     finally:
-        context.provider.close()
+        if context is not None:
+            context.provider.close()
 
 
 def _closer(ticket: RunTicket) -> Callable[[Connection, RunReport], None]:
@@ -122,7 +146,7 @@ def _replace_cache(tools: RunTools, recorder: Recorder) -> None:
 
 
 def _close_failed(
-    execution: Execution, tools: RunTools, context: RunContext, error: Exception
+    execution: Execution, tools: RunTools, context: RunContext | None, error: Exception
 ) -> None:
     status, error_class, message = describe_failure(error)
     logger.error(
@@ -132,7 +156,8 @@ def _close_failed(
     )
     if isinstance(error, RunStopped) and error.reason == "lease_lost":
         return
-    fetch = context.counts.get("fetch", StageCounts())
+    counts = context.counts if context else {}
+    haul = context.haul if context else Haul()
     try:
         close_with_error(
             tools.engine,
@@ -140,13 +165,15 @@ def _close_failed(
             status=status,
             error_class=error_class,
             message=message,
-            problems=context.haul.problems,
-            rejected=context.haul.rejected,
-            counts=fetch,
+            problems=haul.problems,
+            rejected=haul.rejected,
+            counts=counts.get("fetch"),
         )
     except (RunStopped, SQLAlchemyError) as trouble:
-        # The lease runs out and the next start closes the run as abandoned.
+        # The lease runs out; then the run is taken up again, or closed with that reason.
         logger.warning("run not closed", extra={"reason": type(trouble).__name__})
+    else:
+        execution.is_closed = True
 
 
 def describe_failure(error: Exception) -> tuple[RunStatus, str, str]:
@@ -188,38 +215,46 @@ def _log_end(report: RunReport) -> None:
 
 def _keep_alive(execution: Execution, tools: RunTools) -> None:
     """Renew the lease until the run is done; stop the run when it is cancelled or lost."""
-    last_success = time.monotonic()
+    last_beat = time.monotonic()
+    look_seconds = min(CANCEL_LOOK_SECONDS, tools.heartbeat_seconds)
     with bind(run_id=execution.ticket.run_id):
-        while not execution.is_done.wait(tools.heartbeat_seconds):
+        while not execution.is_done.wait(look_seconds):
+            silent_seconds = time.monotonic() - last_beat
             try:
-                answer = beat(tools.engine, execution.ticket, lease_seconds=tools.lease_seconds)
+                if silent_seconds >= tools.heartbeat_seconds - look_seconds / 2:
+                    answer = beat(tools.engine, execution.ticket, lease_seconds=tools.lease_seconds)
+                    last_beat = time.monotonic()
+                else:
+                    answer = _look(execution, tools)
             except SQLAlchemyError as error:
                 logger.warning("heartbeat failed", extra={"reason": type(error).__name__})
-                answer = "alive"
-                if time.monotonic() - last_success > tools.lease_seconds:
-                    answer = "lost"
-            else:
-                last_success = time.monotonic()
+                answer = "lost" if silent_seconds > tools.lease_seconds else "alive"
             if answer == "cancelled":
                 execution.stop.stop("cancelled")
             elif answer == "lost" and not execution.is_done.is_set():
                 execution.stop.stop("lease_lost")
 
 
+def _look(execution: Execution, tools: RunTools) -> str:
+    return "cancelled" if is_cancelled(tools.engine, execution.ticket) else "alive"
+
+
 class _Announcer:
     """Tells the run's rows, the log and a listener about every stage."""
 
-    def __init__(self, recorder: Recorder, listener: Listener) -> None:
-        self._recorder, self._listener = recorder, listener
+    def __init__(self, recorder: Recorder, listener: Listener, log: RunLog) -> None:
+        self._recorder, self._listener, self._log = recorder, listener, log
         self._started = 0.0
 
     def stage_started(self, name: str) -> None:
         self._started = time.monotonic()
         self._recorder.stage_started(name)
+        reach(_POINTS.get(name, ""))
         self._listener(name, None)
 
     def stage_finished(self, name: str, counts: StageCounts, *, status: str) -> None:
         self._recorder.stage_finished(name, counts, status=status)
+        reach("fetched" if name == "fetch" else "")
         self._listener(name, counts)
         with bind(stage=name):
             logger.info(
@@ -233,3 +268,4 @@ class _Announcer:
                     "rejected": counts.rejected,
                 },
             )
+        self._log.store_lines()

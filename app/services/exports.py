@@ -5,17 +5,17 @@ exponents. A text cell that a spreadsheet might run as a formula gets an apostro
 """
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from io import StringIO
 from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from app.domain import Granularity
-from app.errors import InvalidRequest
+from app.errors import InvalidRequest, NotFound
 from app.services.export_columns import SOURCES, Column, Source
 
 ROWS_PER_BATCH = 2000
@@ -44,27 +44,37 @@ class ExportFilter:
     end: datetime | None = None
 
 
-def export_csv(engine: Engine, kind: ExportKind, wanted: ExportFilter) -> Iterator[bytes]:
+def export_csv(
+    engine: Engine, kind: ExportKind, wanted: ExportFilter
+) -> Generator[bytes, None, None]:
     """The header line, then the rows in parts of some hundred kilobytes.
 
     `engine` lends one connection until the iterator ends or is closed; all rows are of one moment.
-    Raises `InvalidRequest` for a filter that the kind does not have, at the first part; an unknown
-    market has no rows.
+    At the first part it raises `InvalidRequest` for a filter that the kind does not have and
+    `NotFound` for an unknown market; rejected rows may name a market that was never followed.
     """
     source = SOURCES[kind.value]
     statement, values = _query(source, wanted)
     with engine.connect() as connection:
-        cursor = connection.execution_options(
+        if kind is not ExportKind.REJECTED_ROWS:
+            _check_market(connection, values.get("market"))
+        streamed = connection.execution_options(
             stream_results=True, max_row_buffer=ROWS_PER_BATCH
         ).execute(text(statement), values)
         yield _lines([[column.name for column in source.columns]])
-        for rows in cursor.partitions(ROWS_PER_BATCH):
+        for rows in streamed.partitions(ROWS_PER_BATCH):
             yield _lines(_cells(source.columns, row) for row in rows)
 
 
 def guard(cell: str) -> str:
     """A text cell that no spreadsheet runs."""
     return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
+
+
+def _check_market(connection: Connection, symbol: str | None) -> None:
+    known = text("SELECT 1 FROM market WHERE symbol = :symbol OR :symbol = ANY(former_symbols)")
+    if symbol and connection.execute(known, {"symbol": symbol}).first() is None:
+        raise NotFound(f"There is no market {symbol[:80]}.")
 
 
 def _query(source: Source, wanted: ExportFilter) -> tuple[str, Mapping[str, Any]]:

@@ -12,6 +12,8 @@ from app.database.base import AnySession
 from app.paths import MIGRATIONS
 from app.services.house import House
 
+QUIET_POLLS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
@@ -40,9 +42,17 @@ def check_readiness(session: AnySession, house: House) -> Readiness:
     else:
         if list(found) != [schema_head()]:
             parts["migrations"] = "pending"
-    parts["scheduler"] = "on" if house.settings.scheduler_enabled else "off"
+    parts["scheduler"] = _scheduler_state(house)
     ready = parts["database"] == "ok" and parts["migrations"] == "ok"
     return Readiness(ready, parts)
+
+
+def _scheduler_state(house: House) -> str:
+    """Stalled after three polls without a sign of a job; pages can be served all the same."""
+    if not house.settings.scheduler_enabled:
+        return "off"
+    limit = QUIET_POLLS * house.settings.scheduler_poll_seconds
+    return "stalled" if house.pulse.quiet_seconds() > limit else "on"
 
 
 def _database_state(session: AnySession) -> dict[str, str]:

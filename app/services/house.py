@@ -1,11 +1,12 @@
 """What every face finds in the house: settings, the runner, the clock and the cache's state."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from app.cache_breaker import CacheState
 from app.services.data_version import DataVersion
+from app.services.pulse import Pulse
 from app.services.runner import Runner
 from app.settings import ProviderSettings, Settings
 
@@ -21,3 +22,4 @@ class House:
     cache_state: Callable[[], CacheState]
     data_version: DataVersion
     started_at: datetime
+    pulse: Pulse = field(default_factory=Pulse)

@@ -1,6 +1,5 @@
 """Reading markets: the latest snapshots, one market with all that is known of it, its candles."""
 
-import re
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +9,8 @@ from app.database.base import AnySession
 from app.domain import Granularity
 from app.errors import InvalidRequest, NotFound
 from app.services.paging import check_limit, read_cursor, write_cursor
+from app.services.searching import like_pattern, searchable
+from app.services.snapshot_order import SnapshotOrder
 from app.services.views import (
     CandleView,
     ComparisonView,
@@ -23,18 +24,7 @@ from app.services.views import (
 )
 
 MOST_CANDLES = 5000
-# What a list can be sorted by: a number, its absence last; ties are broken by symbol.
-SORTS = {
-    "rank": "coalesce(rank, 1000000 + market_id)",
-    "price": "price",
-    "volume": "volume",
-    "roi_1h": "roi_1h_pct",
-    "roi_24h": "roi_24h_pct",
-    "roi_7d": "roi_7d_pct",
-    "roi_30d": "roi_30d_pct",
-    "age": "-extract(epoch FROM observed_at)",
-}
-_SNAPSHOT = """
+SNAPSHOT_COLUMNS = """
     m.id AS market_id, m.symbol, m.name, m.asset_type, m.quote, s.provider, s.observed_at,
     s.stored_at, s.run_id, s.price, s.volume, s.market_cap, s.volatility, s.roi_1h_pct,
     s.roi_24h_pct, s.roi_7d_pct, s.roi_30d_pct, s.derived, s.flags
@@ -46,18 +36,35 @@ _NEWEST = """
         ORDER BY s.observed_at DESC LIMIT 1
     ) s
 """
-_SPARKLINES = """
-    SELECT n.market_id, array_agg(a.close::float8 ORDER BY a.opened_at) AS closes
-    FROM unnest(CAST(:market_ids AS int[]), CAST(:providers AS text[]),
-                CAST(:observed AS timestamptz[])) AS n(market_id, provider, observed_at)
-    JOIN market_aggregate a ON a.market_id = n.market_id AND a.provider = n.provider
-         AND a.granularity = 'hourly' AND a.opened_at > n.observed_at - interval '7 days'
-         AND a.opened_at <= n.observed_at
-    WHERE extract(hour FROM a.opened_at)::int % 3 = 2
-       OR a.opened_at > n.observed_at - interval '3 hours'
-    GROUP BY n.market_id
+# Closes of the 7 days before a snapshot `s`: every third hour and the newest. A price may be
+# smaller than a double can hold.
+_CLOSES = """
+    SELECT array_agg(CASE WHEN a.close < 1e-300 THEN 0 ELSE a.close::float8 END
+                     ORDER BY a.opened_at) AS closes
+    FROM market_aggregate a
+    WHERE a.market_id = s.market_id AND a.provider = s.provider AND a.granularity = 'hourly'
+      AND a.opened_at > s.observed_at - interval '7 days' AND a.opened_at <= s.observed_at
+      AND (extract(hour FROM a.opened_at)::int % 3 = 2
+           OR a.opened_at > s.observed_at - interval '3 hours')
 """
-_MARKETS = """
+_SPARKLINES = f"""
+    SELECT s.market_id, c.closes
+    FROM unnest(CAST(:market_ids AS int[]), CAST(:providers AS text[]),
+                CAST(:observed AS timestamptz[])) AS s(market_id, provider, observed_at)
+    CROSS JOIN LATERAL ({_CLOSES}) c
+    WHERE c.closes IS NOT NULL
+"""  # noqa: S608 - made of the constants above
+_OF_MARKET = f"""
+    SELECT {SNAPSHOT_COLUMNS}, c.closes
+    FROM market m JOIN listing l ON l.market_id = m.id {_NEWEST}
+    CROSS JOIN LATERAL ({_CLOSES}) c
+    WHERE m.id = :market_id ORDER BY s.observed_at DESC, s.provider
+"""  # noqa: S608
+MARKET_IS_FOUND = """
+    (:search = '' OR m.symbol ILIKE :search OR m.name ILIKE :search
+     OR EXISTS (SELECT FROM unnest(m.former_symbols) AS former WHERE former ILIKE :search))
+"""
+MARKET_WITH_LISTINGS = """
     SELECT m.id, m.symbol, m.name, m.asset_type, m.quote, m.former_symbols, m.created_at,
            coalesce(jsonb_agg(jsonb_build_object(
                'provider', l.provider, 'provider_id', l.provider_id, 'quote', l.quote,
@@ -83,15 +90,20 @@ _COMPARISONS = """
     ORDER BY a.symbol, b.symbol LIMIT 50
 """
 _CANDLES = """
-    SELECT opened_at, open, high, low, close, volume, average, volatility, change_pct,
-           sample_count, is_final, basis, provider
-    FROM market_aggregate
-    WHERE market_id = :market_id AND provider = :provider AND granularity = :granularity
-      AND (CAST(:start AS timestamptz) IS NULL OR opened_at >= :start)
-      AND (CAST(:end AS timestamptz) IS NULL OR opened_at < :end)
-    ORDER BY opened_at DESC LIMIT :limit
+    WITH chosen AS (
+        SELECT m.id, (SELECT l.provider FROM listing l WHERE l.market_id = m.id
+                      ORDER BY l.seen_at DESC, l.provider LIMIT 1) AS provider
+        FROM market m WHERE m.symbol = :symbol OR :symbol = ANY(m.former_symbols)
+        ORDER BY m.symbol <> :symbol LIMIT 1
+    )
+    SELECT a.opened_at, a.open, a.high, a.low, a.close, a.volume, a.average, a.volatility,
+           a.change_pct, a.sample_count, a.is_final, a.basis, a.provider, a.run_id
+    FROM chosen c JOIN market_aggregate a ON a.market_id = c.id AND a.provider = c.provider
+    WHERE a.granularity = :granularity
+      AND (CAST(:start AS timestamptz) IS NULL OR a.opened_at >= :start)
+      AND (CAST(:end AS timestamptz) IS NULL OR a.opened_at < :end)
+    ORDER BY a.opened_at DESC LIMIT :limit
 """
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(E[+-]?[0-9]{1,3})?")
 _WINDOW_ORDER = {"1h": 0, "24h": 1, "7d": 2, "30d": 3}
 
 
@@ -106,21 +118,21 @@ def load_latest_snapshots(
 ) -> SnapshotPage:
     """The newest snapshot of each market at one provider; two queries however many there are.
 
-    `sort` is a name in `SORTS` or `symbol`, with `-` in front for the other direction.
+    `sort` is a name in `SORTS` (snapshot_order) or `symbol`; a `-` in front turns it around.
     `InvalidRequest` for an unknown sort, a bad cursor or a limit out of range.
     """
-    order = _Order(sort)
+    order = SnapshotOrder(sort)
     values: dict[str, Any] = {
         "limit": check_limit(limit) + 1,
-        "search": _pattern(search),
+        "search": like_pattern(search),
         "provider": provider,
     }
     after = order.read(cursor)
     statement = f"""
         WITH latest AS (
-            SELECT {_SNAPSHOT}, l.rank
+            SELECT {SNAPSHOT_COLUMNS}, l.rank
             FROM market m JOIN listing l ON l.market_id = m.id AND l.provider = :provider {_NEWEST}
-            WHERE :search = '' OR m.symbol ILIKE :search OR m.name ILIKE :search
+            WHERE {MARKET_IS_FOUND}
         )
         SELECT *, {order.key} AS sort_key FROM latest
         WHERE {order.condition if after else "true"}
@@ -130,7 +142,7 @@ def load_latest_snapshots(
     shown = rows[:limit]
     lines = _load_sparklines(session, shown)
     return SnapshotPage(
-        rows=tuple(_snapshot(row, lines.get(row["market_id"], ())) for row in shown),
+        rows=tuple(build_snapshot(row, lines.get(row["market_id"], ())) for row in shown),
         next_cursor=order.write(shown[-1]) if len(rows) > limit else None,
     )
 
@@ -142,17 +154,17 @@ def load_markets(
     after = read_cursor(cursor, 1)
     values = {
         "limit": check_limit(limit) + 1,
-        "search": _pattern(search),
+        "search": like_pattern(search),
         "after": (after[0] or "") if after else "",
     }
-    where = """
-        WHERE m.symbol > :after AND (:search = '' OR m.symbol ILIKE :search OR m.name ILIKE :search)
+    where = f"""
+        WHERE m.symbol > :after AND {MARKET_IS_FOUND}
         GROUP BY m.id ORDER BY m.symbol LIMIT :limit
     """
-    rows = session.execute(text(_MARKETS + where), values).mappings().all()
+    rows = session.execute(text(MARKET_WITH_LISTINGS + where), values).mappings().all()
     shown = rows[:limit]
     return MarketPage(
-        markets=tuple(_market(row) for row in shown),
+        markets=tuple(build_market(row) for row in shown),
         next_cursor=write_cursor([shown[-1]["symbol"]]) if len(rows) > limit else None,
     )
 
@@ -162,28 +174,14 @@ def load_market(session: AnySession, symbol: str) -> MarketDetail:
 
     A former symbol finds it too. `NotFound` for an unknown one.
     """
-    row = _find_market(session, symbol)
+    row = find_market(session, symbol)
     values = {"market_id": row["id"]}
-    snapshots = (
-        session.execute(
-            text(
-                f"SELECT {_SNAPSHOT} FROM market m JOIN listing l ON l.market_id = m.id {_NEWEST} "  # noqa: S608
-                "WHERE m.id = :market_id ORDER BY s.observed_at DESC"
-            ),
-            values,
-        )
-        .mappings()
-        .all()
-    )
-    lines = _load_sparklines(session, snapshots[:1])
+    snapshots = session.execute(text(_OF_MARKET), values).mappings()
     return MarketDetail(
-        market=_market(row),
-        snapshots=tuple(
-            _snapshot(item, lines.get(item["market_id"], ()) if item is snapshots[0] else ())
-            for item in snapshots
-        ),
-        roi_statistics=_load_statistics(session, values),
-        comparisons=_load_comparisons(session, values),
+        market=build_market(row),
+        snapshots=tuple(build_snapshot(item, tuple(item["closes"] or ())) for item in snapshots),
+        roi_statistics=load_statistics(session, values),
+        comparisons=load_comparisons(session, values),
     )
 
 
@@ -202,77 +200,27 @@ def load_candles(
     """
     if not 1 <= limit <= MOST_CANDLES:
         raise InvalidRequest(f"limit is {limit}, but must be 1 to {MOST_CANDLES}.")
-    market = _market(_find_market(session, symbol))
-    if not market.listings:
-        return ()
-    newest = max(market.listings, key=lambda listing: listing.seen_at)
     values = {
-        "market_id": _find_market(session, symbol)["id"],
-        "provider": newest.provider,
+        "symbol": searchable(symbol).upper(),
         "granularity": granularity.value,
         "start": start,
         "end": end,
         "limit": limit,
     }
     rows = session.execute(text(_CANDLES), values).mappings().all()
-    return tuple(CandleView(**row) for row in reversed(rows))
+    if not rows:
+        find_market(session, symbol)
+    return tuple(build_candle(row) for row in reversed(rows))
 
 
-class _Order:
-    """One way to sort the latest snapshots, and where a page of it starts."""
-
-    def __init__(self, sort: str) -> None:
-        self.is_descending = sort.startswith("-")
-        self.name = sort.removeprefix("-")
-        if self.name not in SORTS and self.name != "symbol":
-            known = ", ".join([*SORTS, "symbol"])
-            raise InvalidRequest(f"sort is {sort[:40]!r}, but must be one of {known}, or -NAME.")
-        sign = "-" if self.is_descending else ""
-        self.key = "NULL::numeric" if self.name == "symbol" else f"({sign}({SORTS[self.name]}))"
-        direction, relation = ("DESC", "<") if self._is_reversed_symbol else ("ASC", ">")
-        self.by = f"({self.key}) IS NULL, {self.key}, symbol {direction}"
-        self.condition = f"symbol {relation} :symbol"
-        if self.name != "symbol":
-            self.condition = (
-                f"(({self.key}) IS NULL, coalesce({self.key}, 0), symbol) > "
-                "(CAST(:is_null AS boolean), CAST(:value AS numeric), :symbol)"
-            )
-
-    @property
-    def _is_reversed_symbol(self) -> bool:
-        return self.name == "symbol" and self.is_descending
-
-    def write(self, row: RowMapping) -> str:
-        return write_cursor([row["sort_key"], row["symbol"]])
-
-    def read(self, cursor: str | None) -> dict[str, Any] | None:
-        values = read_cursor(cursor, 2)
-        if values is None:
-            return None
-        value, symbol = values
-        if self.name == "symbol":
-            return {"symbol": symbol or ""}
-        if not _NUMBER.fullmatch(value or "0"):
-            raise InvalidRequest("The cursor belongs to another list.")
-        return {"is_null": value is None, "value": value or "0", "symbol": symbol or ""}
-
-
-def _pattern(search: str) -> str:
-    """A LIKE pattern for what people type; empty for nothing."""
-    cleaned = search.strip()[:100].replace("\x00", "")
-    if not cleaned:
-        return ""
-    escaped = cleaned.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{escaped}%"
-
-
-def _find_market(session: AnySession, symbol: str) -> RowMapping:
-    wanted = symbol.strip().upper().replace("\x00", "")[:100]
+def find_market(session: AnySession, symbol: str) -> RowMapping:
+    """The row that `build_market` reads, by present or former symbol; `NotFound` otherwise."""
+    wanted = searchable(symbol).upper()
     where = """
         WHERE m.symbol = :symbol OR :symbol = ANY(m.former_symbols)
         GROUP BY m.id ORDER BY m.symbol <> :symbol LIMIT 1
     """
-    row = session.execute(text(_MARKETS + where), {"symbol": wanted}).mappings().first()
+    row = session.execute(text(MARKET_WITH_LISTINGS + where), {"symbol": wanted}).mappings().first()
     if row is None:
         raise NotFound(f"There is no market {symbol[:80]}.")
     return row
@@ -292,7 +240,8 @@ def _load_sparklines(
     return {row.market_id: tuple(row.closes) for row in found}
 
 
-def _snapshot(row: RowMapping, sparkline: tuple[float, ...]) -> LatestSnapshot:
+def build_snapshot(row: RowMapping, sparkline: tuple[float, ...] = ()) -> LatestSnapshot:
+    """A snapshot's row as people see it."""
     names = set(LatestSnapshot.__dataclass_fields__) - {
         "sparkline",
         "derived",
@@ -308,7 +257,8 @@ def _snapshot(row: RowMapping, sparkline: tuple[float, ...]) -> LatestSnapshot:
     )
 
 
-def _market(row: RowMapping) -> MarketView:
+def build_market(row: RowMapping) -> MarketView:
+    """A market's row, its listings as JSON, as people see it."""
     return MarketView(
         symbol=row["symbol"],
         name=row["name"],
@@ -323,14 +273,26 @@ def _market(row: RowMapping) -> MarketView:
     )
 
 
-def _load_statistics(session: AnySession, values: dict[str, Any]) -> tuple[RoiStatisticView, ...]:
+def load_statistics(session: AnySession, values: dict[str, Any]) -> tuple[RoiStatisticView, ...]:
+    """The newest statistics of the market `market_id` by provider and window."""
     names = tuple(RoiStatisticView.__dataclass_fields__)
     rows = session.execute(text(_STATISTICS), values).mappings()
-    found = [RoiStatisticView(**{name: row[name] for name in names}) for row in rows]
+    found = [RoiStatisticView(**_with_run(row, names)) for row in rows]
     return tuple(sorted(found, key=lambda item: (item.provider, _WINDOW_ORDER[item.window])))
 
 
-def _load_comparisons(session: AnySession, values: dict[str, Any]) -> tuple[ComparisonView, ...]:
+def load_comparisons(session: AnySession, values: dict[str, Any]) -> tuple[ComparisonView, ...]:
+    """The newest comparisons of the market `market_id`, by symbol."""
     names = tuple(ComparisonView.__dataclass_fields__)
     rows = session.execute(text(_COMPARISONS), values).mappings()
-    return tuple(ComparisonView(**{name: row[name] for name in names}) for row in rows)
+    return tuple(ComparisonView(**_with_run(row, names)) for row in rows)
+
+
+def build_candle(row: RowMapping) -> CandleView:
+    """A candle's row as people see it."""
+    return CandleView(**_with_run(row, tuple(CandleView.__dataclass_fields__)))
+
+
+def _with_run(row: RowMapping, names: tuple[str, ...]) -> dict[str, Any]:
+    """The named columns, the id of the run that wrote them as text."""
+    return {name: row[name] for name in names} | {"run_id": str(row["run_id"])}

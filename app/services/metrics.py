@@ -5,18 +5,27 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from app import metrics
 from app.cache_breaker import CacheMode
 from app.database.base import AnySession
 from app.domain import RunStatus
 from app.metrics import Metric, Sample
+from app.services.followed import FOLLOWED_LISTINGS, followed_values
 from app.services.house import House
 
 MOST_MARKETS = 1000
+# What was pruned counts on, so that no counter falls.
 _RUNS = """
-    SELECT status, trigger, provider, count(*) AS runs, sum(rejected) AS rejected
-    FROM ingestion_run GROUP BY status, trigger, provider
+    SELECT status, trigger, provider, sum(runs)::bigint AS runs
+    FROM (
+        SELECT status, trigger, provider, count(*) AS runs
+        FROM ingestion_run GROUP BY status, trigger, provider
+        UNION ALL
+        SELECT labels->>'status', labels->>'trigger', labels->>'provider', rows
+        FROM pruned_count WHERE kind = 'run'
+    ) every_run GROUP BY status, trigger, provider
 """
 _LAST = """
     SELECT duration_ms, markets_ingested,
@@ -26,24 +35,37 @@ _LAST = """
 """
 _STAGES = """
     SELECT name, sum(fetched) AS fetched, sum(inserted) AS inserted, sum(updated) AS updated,
-           sum(unchanged) AS unchanged,
-           (array_agg(duration_ms ORDER BY started_at DESC))[1] AS duration_ms
-    FROM run_stage WHERE status <> 'running' GROUP BY name
+           sum(unchanged) AS unchanged, max(duration_ms) AS duration_ms
+    FROM (
+        SELECT name, sum(fetched) AS fetched, sum(inserted) AS inserted, sum(updated) AS updated,
+               sum(unchanged) AS unchanged,
+               (array_agg(duration_ms ORDER BY started_at DESC))[1] AS duration_ms
+        FROM run_stage WHERE status <> 'running' GROUP BY name
+        UNION ALL
+        SELECT labels->>'name', fetched, inserted, updated, unchanged, NULL
+        FROM pruned_count WHERE kind = 'stage'
+    ) every_stage GROUP BY name
 """
 _REJECTED = """
-    SELECT provider, kind, reason, count(*) AS rows FROM rejected_row
-    GROUP BY provider, kind, reason
+    SELECT provider, kind, reason, sum(rows)::bigint AS rows
+    FROM (
+        SELECT provider, kind, reason, count(*) AS rows FROM rejected_row
+        GROUP BY provider, kind, reason
+        UNION ALL
+        SELECT labels->>'provider', labels->>'kind', labels->>'reason', rows
+        FROM pruned_count WHERE kind = 'rejected_row'
+    ) every_row GROUP BY provider, kind, reason
 """
-_FRESHNESS = """
-    SELECT m.symbol, extract(epoch FROM clock_timestamp() - max(s.observed_at)) AS age
-    FROM market m JOIN listing l ON l.market_id = m.id
+_FRESHNESS = f"""
+    SELECT f.symbol, extract(epoch FROM clock_timestamp() - s.observed_at) AS age
+    FROM ({FOLLOWED_LISTINGS}) f
     CROSS JOIN LATERAL (
         SELECT observed_at FROM market_snapshot s
-        WHERE s.market_id = l.market_id AND s.provider = l.provider
+        WHERE s.market_id = f.market_id AND s.provider = :provider
         ORDER BY observed_at DESC LIMIT 1
     ) s
-    GROUP BY m.symbol ORDER BY age DESC LIMIT :limit
-"""
+    ORDER BY age DESC LIMIT :limit
+"""  # noqa: S608 - the inner statement is a constant
 _BY_STATUS = {
     RunStatus.SUCCEEDED: metrics.INGESTION_SUCCESS,
     RunStatus.PARTIAL: metrics.INGESTION_PARTIAL,
@@ -74,18 +96,31 @@ def load_samples(session: AnySession, house: House) -> list[MetricValue]:
     ]
 
 
+def load_scrape(session: AnySession, house: House) -> list[Sample]:
+    """The business numbers for Prometheus; with the database away just that, for others go on."""
+    try:
+        return load_business(session, house)
+    except SQLAlchemyError:
+        session.rollback()
+        return [*_cache_mode(house), Sample(metrics.DATABASE_UP, 0.0)]
+
+
 def load_business(session: AnySession, house: House) -> list[Sample]:
     """What the tables say, in five queries."""
-    mode = house.cache_state().mode
     return [
         *_run_samples(session),
         *_last_run(session),
         *_stage_samples(session),
         *_rejected_samples(session),
-        *_freshness(session),
-        *(Sample(metrics.CACHE_MODE, float(mode is item), {"mode": item}) for item in CacheMode),
+        *_freshness(session, house),
+        *_cache_mode(house),
         Sample(metrics.DATABASE_UP, 1.0),
     ]
+
+
+def _cache_mode(house: House) -> list[Sample]:
+    mode = house.cache_state().mode
+    return [Sample(metrics.CACHE_MODE, float(mode is item), {"mode": item}) for item in CacheMode]
 
 
 def _run_samples(session: AnySession) -> Iterator[Sample]:
@@ -136,6 +171,7 @@ def _rejected_samples(session: AnySession) -> Iterator[Sample]:
         yield Sample(metrics.INGESTION_ROWS_REJECTED, row.rows, labels)
 
 
-def _freshness(session: AnySession) -> Iterator[Sample]:
-    for row in session.execute(text(_FRESHNESS), {"limit": MOST_MARKETS}):
+def _freshness(session: AnySession, house: House) -> Iterator[Sample]:
+    values = followed_values(house.settings) | {"limit": MOST_MARKETS}
+    for row in session.execute(text(_FRESHNESS), values):
         yield Sample(metrics.INGESTION_FRESHNESS, round(float(row.age), 3), {"market": row.symbol})

@@ -6,12 +6,14 @@ from typing import Any
 from sqlalchemy import text
 
 from app.database.base import AnySession
-from app.domain import RunStatus
+from app.ingestion.tick_row import INGESTION
+from app.services.followed import FOLLOWED_LISTINGS, followed_values
 from app.services.house import House
 from app.services.runs import EXPECTED_MS, RUN_COLUMNS, build_run
-from app.services.views import HealthState, Overview, RunView
+from app.services.state_sentence import FreshnessFacts, judge
+from app.services.views import Overview, SchedulePauseView
 
-RECENT_RUNS = 20
+RECENT_RUNS = 50
 # Data may be this many schedule intervals old before it counts as late.
 LATE_AFTER_INTERVALS = 2
 _RECENT = f"""
@@ -19,17 +21,21 @@ _RECENT = f"""
     CASE WHEN status = 'running' THEN {EXPECTED_MS} END AS expected_ms
     FROM ingestion_run ORDER BY started_at DESC, id DESC LIMIT :limit
 """
-_FRESHNESS = """
-    SELECT count(*) AS market_count, max(s.observed_at) AS newest,
-           (array_agg(m.symbol ORDER BY s.observed_at))[1] AS oldest_symbol,
+_FRESHNESS = f"""
+    SELECT (SELECT count(*) FROM alert WHERE state = 'firing') AS alert_count,
+           (SELECT to_jsonb(p) FROM schedule_pause p
+            WHERE p.schedule = :schedule AND (p.until_at IS NULL OR p.until_at > :now)) AS pause,
+           count(*) AS market_count, max(s.observed_at) AS newest,
+           count(*) FILTER (WHERE s.observed_at < :late_before) AS late_count,
+           (array_agg(f.symbol ORDER BY s.observed_at))[1] AS oldest_symbol,
            min(s.observed_at) AS oldest
-    FROM market m JOIN listing l ON l.market_id = m.id AND l.provider = :provider
+    FROM ({FOLLOWED_LISTINGS}) f
     CROSS JOIN LATERAL (
         SELECT observed_at FROM market_snapshot s
-        WHERE s.market_id = l.market_id AND s.provider = l.provider
+        WHERE s.market_id = f.market_id AND s.provider = :provider
         ORDER BY observed_at DESC LIMIT 1
     ) s
-"""
+"""  # noqa: S608 - the inner statement is a constant
 
 
 def load_overview(session: AnySession, house: House) -> Overview:
@@ -38,11 +44,18 @@ def load_overview(session: AnySession, house: House) -> Overview:
     rows = session.execute(text(_RECENT), {"limit": RECENT_RUNS}).mappings()
     runs = tuple(build_run(row) for row in rows)
     finished = [run for run in runs if not run.is_active]
-    fresh = session.execute(text(_FRESHNESS), {"provider": settings.ingestion_provider}).one()
     now = house.clock()
+    limit = freshness_limit(house, now)
+    values = followed_values(settings) | {"late_before": now - limit}
+    values |= {"schedule": INGESTION, "now": now}
+    fresh = session.execute(text(_FRESHNESS), values).one()
+    facts = FreshnessFacts(
+        fresh.market_count, fresh.late_count, fresh.newest, fresh.oldest, fresh.oldest_symbol
+    )
+    pause = _pause(fresh.pause)
     schedule = settings.schedule
     return Overview(
-        state=judge(finished, fresh, now=now, limit=freshness_limit(house, now)),
+        state=judge(finished, facts, now=now, limit=limit, pause=pause),
         active_run=next((run for run in runs if run.is_active), None),
         last_run=finished[0] if finished else None,
         recent_runs=tuple(finished),
@@ -54,76 +67,26 @@ def load_overview(session: AnySession, house: House) -> Overview:
         provider=settings.ingestion_provider,
         cache_mode=house.cache_state().mode,
         market_count=fresh.market_count,
+        alert_count=fresh.alert_count,
+        pause=pause,
     )
 
 
 def freshness_limit(house: House, now: datetime) -> timedelta:
-    """How old data may be: two intervals of the schedule around now, at least ten minutes."""
-    upcoming = house.settings.schedule.upcoming(now)
-    interval = -(next(upcoming) - next(upcoming))
+    """How old data may be: two intervals of the schedule, at least ten minutes.
+
+    The interval is the longer of those around now and before it: over a weekend without ticks, and
+    while the first run after it works, Friday's data is as good as it can be.
+    """
+    schedule = house.settings.schedule
+    latest = schedule.latest_until(now)
+    before = schedule.latest_until(latest - timedelta(seconds=1))
+    interval = max(schedule.next_after(now) - latest, latest - before)
     return max(interval * LATE_AFTER_INTERVALS, timedelta(minutes=10))
 
 
-def judge(finished: list[RunView], fresh: Any, *, now: datetime, limit: timedelta) -> HealthState:
-    """The state in one word, one headline and the reason for it."""
-    if not finished and not fresh.market_count:
-        return HealthState("empty", "Nothing has been collected yet", "No run has finished so far.")
-    failed = _failed_in_a_row(finished)
-    cause = _cause(finished, failed)
-    if fresh.newest is None:
-        return HealthState("failing", "There is no data", cause or "No snapshot is stored.")
-    age = now - fresh.newest
-    if age > limit:
-        headline = f"Data is {format_age(age)} old, limit {format_age(limit)}"
-        level = "failing" if failed else "late"
-        return HealthState(level, headline, cause or "No run has brought newer data.")
-    if failed:
-        headline = f"Data is {format_age(age)} old and still within {format_age(limit)}"
-        return HealthState("failing", headline, cause)
-    oldest = now - fresh.oldest
-    if oldest > limit:
-        reason = f"{fresh.oldest_symbol} is {format_age(oldest)} old, limit {format_age(limit)}."
-        return HealthState("late", "Some markets are late", reason)
-    return HealthState(
-        "good",
-        f"Data is good: {fresh.market_count} markets, newest {format_age(age)} old",
-        _partial_reason(finished),
-    )
-
-
-def format_age(age: timedelta) -> str:
-    """An age in its largest fitting unit: 42 s, 17 min, 3 h, 5 d."""
-    seconds = max(0, int(age.total_seconds()))
-    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size or (unit == "min" and seconds >= size):
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
-
-
-def _failed_in_a_row(finished: list[RunView]) -> int:
-    bad = (RunStatus.FAILED, RunStatus.ABANDONED)
-    count = 0
-    for run in finished:
-        if run.status not in bad:
-            break
-        count += 1
-    return count
-
-
-def _cause(finished: list[RunView], failed: int) -> str:
-    if not failed:
-        return ""
-    runs = "The last run" if failed == 1 else f"The last {failed} runs"
-    return f"{runs} failed: {finished[0].error_message or 'no reason is known.'}"
-
-
-def _partial_reason(finished: list[RunView]) -> str:
-    last = finished[0] if finished else None
-    if last is None or last.status is not RunStatus.PARTIAL:
-        return ""
-    parts = []
-    if last.problem_count:
-        parts.append(f"{last.problem_count} markets could not be served")
-    if last.counts.rejected:
-        parts.append(f"{last.counts.rejected} rows were set aside")
-    return f"The last run was partial: {' and '.join(parts)}."
+def _pause(row: dict[str, Any] | None) -> SchedulePauseView | None:
+    if row is None:
+        return None
+    until = datetime.fromisoformat(row["until_at"]) if row["until_at"] else None
+    return SchedulePauseView(row["paused_by"], row["reason"], until)

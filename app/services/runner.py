@@ -1,47 +1,51 @@
 """Starting, awaiting and cancelling runs; a run never executes in the thread that asks for it."""
 
-import hashlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
-from app.domain import MarketRequest, Trigger
-from app.errors import InvalidRequest, NotFound, SettingsError
+from app.domain import RunStatus, Trigger
+from app.errors import InvalidRequest, NotFound
+from app.failpoints import reach
 from app.ingestion.context import RunOrder
+from app.ingestion.dead_runs import (
+    DeadRun,
+    Succession,
+    Verdict,
+    close_dead_run,
+    judge_dead_run,
+    load_dead_runs,
+    take_up,
+)
 from app.ingestion.pipeline import RunReport, run_pipeline
 from app.ingestion.run_row import RunTicket, open_run
-from app.market_list import MarketSelection, parse_symbol
-from app.providers.base import provider_class
+from app.ingestion.tick_row import claim_tick, name_run_of_tick
 from app.services.execution import Execution, Listener, RunTools, build_context, execute
+from app.services.orders import OrderBook, fingerprint
 from app.settings import ProviderSettings, Settings
 
+logger = logging.getLogger(__name__)
+
 POLL_SECONDS = 0.2
-DETAILS_SHOWN = 10
 SHUTDOWN_SECONDS = 5.0
+SHUTDOWN_STEP_SECONDS = 1.0
 
 
 def _ignore(name: str, counts: object) -> None:
     """A listener that does not listen."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """What a caller asks of a run; no symbols means everything the settings name."""
-
-    trigger: Trigger
-    symbols: Sequence[str] = ()
-    provider: str | None = None
-    requested_by: str = ""
-    due_at: datetime | None = None
-
-
 class Runner:
-    """Runs of this process. Safe to call from any thread; one instance a process."""
+    """Runs of this process. Safe to call from any thread; one instance a process.
+
+    `create_engine` makes the connections over which a run works; `desk` gives those for the short
+    statements around it, whose callers are web requests with little time.
+    """
 
     def __init__(
         self,
@@ -51,12 +55,15 @@ class Runner:
         create_engine: Callable[[], Engine],
         clock: Callable[[], datetime],
         replace_cache: Callable[[], None],
+        desk: Callable[[], Engine] | None = None,
     ) -> None:
         self._settings = settings
         self._provider_settings = provider_settings
         self._create_engine = create_engine
         self._clock = clock
         self._replace_cache = replace_cache
+        self._desk = desk or (lambda: self.engine)
+        self._orders = OrderBook(settings, clock, self._desk)
         self._engine: Engine | None = None
         self._lock = threading.Lock()
         self._active: dict[UUID, tuple[Execution, threading.Thread]] = {}
@@ -77,33 +84,49 @@ class Runner:
         provider: str | None = None,
         requested_by: str = "",
         due_at: datetime | None = None,
+        parent_run_id: str | None = None,
         listener: Listener = _ignore,
     ) -> str:
         """Open a run and work on it in the background; its id.
 
-        Raises `RunAlreadyActive` with the id of the run that holds the place, `InvalidRequest` for
-        symbols that are not followed, `SettingsError` for an unknown provider.
+        `parent_run_id` names the run that this one repeats.
+
+        With `due_at` the run is that of a tick of the schedule: both rows appear together or not at
+        all, and `TickTaken` is raised when the tick has a row already. Raises `RunAlreadyActive`
+        with the id of the run that holds the place, `InvalidRequest` for symbols that are not
+        followed or an unknown provider.
         """
-        request = RunRequest(trigger, symbols, provider, requested_by, due_at)
-        name = self._provider_name(provider)
-        run_id = uuid4()
-        with self.engine.begin() as connection:
-            ticket = open_run(
+        name = self._orders.provider_name(provider)
+        order = self._orders.write(uuid4(), provider=name, symbols=symbols)
+        with self._desk().begin() as connection:
+            if due_at is not None:
+                claim_tick(connection, due_at)
+                reach("tick-claimed")
+            ticket = self._open(
                 connection,
-                run_id,
-                trigger=trigger,
-                provider=name,
-                symbols=tuple(symbols),
+                order,
+                name,
+                trigger,
+                symbols,
                 requested_by=requested_by,
                 due_at=due_at,
-                fingerprint=fingerprint(self._settings, name),
-                lease_seconds=self._settings.run_lease_seconds,
-                deadline_seconds=self._settings.run_deadline_seconds,
+                parent_run_id=_uuid(parent_run_id) if parent_run_id else None,
             )
-            order = self._order(run_id, ticket.attempt, request, name)
-        execution = Execution(ticket, order, name, listener=listener)
-        self._launch(execution)
-        return str(run_id)
+            reach("run-opened")
+        reach("run-committed")
+        self._launch(Execution(ticket, order, name, listener=listener))
+        return str(order.run_id)
+
+    def take_up_dead_runs(self) -> None:
+        """Go on with runs whose process died, where that is allowed; close the others."""
+        with self._desk().connect() as connection:
+            dead = load_dead_runs(connection)
+        for run in dead:
+            verdict = judge_dead_run(run, self._succession)
+            if verdict is None:
+                self._take_up(run)
+            else:
+                self._close(run, verdict)
 
     def preview(
         self,
@@ -113,9 +136,8 @@ class Runner:
         listener: Listener = _ignore,
     ) -> RunReport:
         """Fetch and validate without storing anything; raises what the provider raises."""
-        name = self._provider_name(provider)
-        request = RunRequest(Trigger.CLI, symbols, provider)
-        order = self._order(uuid4(), 1, request, name, is_dry_run=True)
+        name = self._orders.provider_name(provider)
+        order = self._orders.write(uuid4(), provider=name, symbols=symbols, is_dry_run=True)
         execution = Execution(RunTicket(order.run_id), order, name, listener=listener)
         context = build_context(execution, self._tools())
         try:
@@ -128,7 +150,10 @@ class Runner:
         deadline = time.monotonic() + timeout_seconds
         local = self._active.get(_uuid(run_id))
         if local is not None:
-            return local[0].is_done.wait(timeout_seconds)
+            if not local[0].is_done.wait(timeout_seconds):
+                return False
+            if local[0].is_closed:
+                return True
         pause = threading.Event()
         while self._is_running(run_id):
             left = deadline - time.monotonic()
@@ -143,28 +168,101 @@ class Runner:
         Raises `NotFound` for an unknown id.
         """
         statement = text(
-            "UPDATE ingestion_run SET cancel_requested_at = "
-            "coalesce(cancel_requested_at, clock_timestamp()) WHERE id = :id RETURNING status"
+            "UPDATE ingestion_run SET cancel_requested_at = CASE WHEN status = 'running' "
+            "THEN coalesce(cancel_requested_at, clock_timestamp()) ELSE cancel_requested_at END "
+            "WHERE id = :id RETURNING status"
         )
-        with self.engine.begin() as connection:
+        with self._desk().begin() as connection:
             if connection.execute(statement, {"id": _uuid(run_id)}).scalar() is None:
                 raise NotFound(f"There is no run {run_id}.")
         local = self._active.get(_uuid(run_id))
         if local is not None:
             local[0].stop.stop("cancelled")
 
-    def shutdown(self, *, grace_seconds: float) -> None:
-        """Let active runs finish within the grace time, then end them at a safe point."""
+    def shutdown(
+        self, *, grace_seconds: float, still_here: Callable[[], None] = lambda: None
+    ) -> None:
+        """Let active runs finish within the grace time, then end them at a safe point.
+
+        `still_here` is called every second, for a supervisor that takes silence for death.
+        """
         deadline = time.monotonic() + grace_seconds
         for execution, thread in list(self._active.values()):
-            thread.join(max(0.0, deadline - time.monotonic()))
+            _join(thread, deadline, still_here)
             if thread.is_alive():
                 execution.stop.stop("shutdown")
-                thread.join(SHUTDOWN_SECONDS)
+                _join(thread, time.monotonic() + SHUTDOWN_SECONDS, still_here)
         with self._lock:
             if self._engine is not None:
                 self._engine.dispose()
                 self._engine = None
+
+    @property
+    def _succession(self) -> Succession:
+        return Succession(
+            max_attempts=self._settings.run_max_attempts,
+            is_polled=self._settings.scheduler_enabled,
+            lease_seconds=self._settings.run_lease_seconds,
+        )
+
+    def _open(
+        self,
+        connection: Connection,
+        order: RunOrder,
+        provider: str,
+        trigger: Trigger,
+        symbols: Sequence[str],
+        *,
+        requested_by: str,
+        due_at: datetime | None,
+        parent_run_id: UUID | None,
+    ) -> RunTicket:
+        ticket = open_run(
+            connection,
+            order.run_id,
+            trigger=trigger,
+            provider=provider,
+            symbols=tuple(symbols),
+            requested_by=requested_by,
+            due_at=due_at,
+            fingerprint=fingerprint(self._settings, provider),
+            succession=self._succession,
+            deadline_seconds=self._settings.run_deadline_seconds,
+            parent_run_id=parent_run_id,
+        )
+        if due_at is not None:
+            name_run_of_tick(connection, due_at, order.run_id)
+        return ticket
+
+    def _take_up(self, run: DeadRun) -> None:
+        try:
+            name = self._orders.provider_name(run.provider)
+            order = self._orders.write(
+                run.id, provider=name, symbols=run.symbols, attempt=run.attempt + 1
+            )
+        except InvalidRequest as error:
+            message = f"Its process died, and it cannot be begun again: {error}"
+            self._close(run, Verdict(RunStatus.FAILED, "InvalidRequest", message))
+            return
+        with self._desk().begin() as connection:
+            taken = take_up(
+                connection,
+                run,
+                fingerprint=fingerprint(self._settings, name),
+                lease_seconds=self._settings.run_lease_seconds,
+            )
+        if taken is not None:
+            fields = {"run_id": str(run.id), "attempt": taken.attempt, "from": run.owner}
+            logger.warning("run taken up", extra=fields)
+            ticket = RunTicket(run.id, taken.attempt, taken.seconds_left)
+            self._launch(Execution(ticket, order, name))
+
+    def _close(self, run: DeadRun, verdict: Verdict) -> None:
+        with self._desk().begin() as connection:
+            is_mine = close_dead_run(connection, run, verdict)
+        if is_mine:
+            fields = {"run_id": str(run.id), "status": verdict.status.value, "from": run.owner}
+            logger.warning("dead run closed", extra=fields)
 
     def _launch(self, execution: Execution) -> None:
         run_id = execution.ticket.run_id
@@ -173,7 +271,9 @@ class Runner:
             try:
                 execute(execution, self._tools())
             finally:
-                self._active.pop(run_id, None)
+                # A later attempt of the same run may have come to this process too.
+                if self._active.get(run_id, (None,))[0] is execution:
+                    self._active.pop(run_id, None)
 
         thread = threading.Thread(target=work, name=f"run-{run_id}", daemon=True)
         self._active[run_id] = (execution, thread)
@@ -190,86 +290,10 @@ class Runner:
             replace_cache=self._replace_cache,
         )
 
-    def _provider_name(self, name: str | None) -> str:
-        chosen = name or self._settings.ingestion_provider
-        try:
-            provider_class(chosen)
-        except SettingsError as error:
-            raise InvalidRequest(f"There is no provider {chosen!r}.", error.problems) from None
-        return chosen
-
-    def _order(
-        self,
-        run_id: UUID,
-        attempt: int,
-        request: RunRequest,
-        provider: str,
-        *,
-        is_dry_run: bool = False,
-    ) -> RunOrder:
-        settings = self._settings
-        return RunOrder(
-            run_id=run_id,
-            attempt=attempt,
-            now=self._clock().replace(microsecond=0),
-            selection=self._selection(request.symbols, provider),
-            comparisons=settings.ingestion_comparisons,
-            lookback_days=settings.ingestion_lookback_days,
-            risk_free_rate=settings.risk_free_rate,
-            minimum_acceptable_return=settings.minimum_acceptable_return,
-            days_per_year=settings.days_per_year,
-            is_dry_run=is_dry_run,
-        )
-
-    def _selection(self, symbols: Sequence[str], provider: str) -> MarketSelection:
-        """What the settings name, or the part of it that was asked for."""
-        configured = self._settings.ingestion_markets
-        if not symbols:
-            return configured
-        followed = {request.symbol: request for request in configured.requests}
-        known = self._listed_symbols(provider) if configured.top else set()
-        wanted: dict[str, MarketRequest] = {}
-        unknown = []
-        for symbol in symbols:
-            request = _request(symbol, followed, known)
-            if request is None:
-                unknown.append(symbol[:80])
-            else:
-                wanted[request.symbol] = request
-        if unknown:
-            listed = ", ".join(unknown[:DETAILS_SHOWN])
-            raise InvalidRequest(
-                f"{len(unknown)} of {len(symbols)} symbols are not followed: {listed}.",
-                [f"{symbol} is not followed." for symbol in unknown[:DETAILS_SHOWN]],
-            )
-        return MarketSelection(tuple(wanted.values()))
-
-    def _listed_symbols(self, provider: str) -> set[str]:
-        statement = text(
-            "SELECT m.symbol FROM market m JOIN listing l ON l.market_id = m.id "
-            "WHERE l.provider = :provider"
-        )
-        with self.engine.connect() as connection:
-            return set(connection.execute(statement, {"provider": provider}).scalars())
-
     def _is_running(self, run_id: str) -> bool:
         statement = text("SELECT status = 'running' FROM ingestion_run WHERE id = :id")
-        with self.engine.connect() as connection:
+        with self._desk().connect() as connection:
             return bool(connection.execute(statement, {"id": _uuid(run_id)}).scalar())
-
-
-def fingerprint(settings: Settings, provider: str) -> str:
-    """Twelve digits that change when the settings which shape a run's data change."""
-    shaping = (
-        provider,
-        str(settings.ingestion_markets),
-        settings.ingestion_comparisons,
-        settings.ingestion_lookback_days,
-        settings.risk_free_rate,
-        settings.minimum_acceptable_return,
-        sorted(settings.days_per_year.items()),
-    )
-    return hashlib.sha256(repr(shaping).encode()).hexdigest()[:12]
 
 
 class _Listening:
@@ -285,14 +309,10 @@ class _Listening:
         """Nothing is recorded."""
 
 
-def _request(
-    symbol: str, followed: Mapping[str, MarketRequest], known: set[str]
-) -> MarketRequest | None:
-    try:
-        name = parse_symbol(symbol)
-    except ValueError:
-        return None
-    return followed.get(name) or (MarketRequest(name) if name in known else None)
+def _join(thread: threading.Thread, deadline: float, still_here: Callable[[], None]) -> None:
+    while thread.is_alive() and (left := deadline - time.monotonic()) > 0:
+        still_here()
+        thread.join(min(SHUTDOWN_STEP_SECONDS, left))
 
 
 def _uuid(run_id: str) -> UUID:

@@ -1,5 +1,6 @@
 """Reading runs: lists, one run with its stages, and the active one."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -21,11 +22,16 @@ from app.services.views import (
 )
 
 REJECTED_SHOWN = 100
+AFTER_CURSOR = "(started_at, id) < (CAST(:after AS timestamptz), CAST(:last AS uuid))"
 EXPECTED_MS = """
     (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY d.duration_ms)::int
      FROM (SELECT duration_ms FROM ingestion_run
            WHERE status IN ('succeeded', 'partial')
            ORDER BY started_at DESC LIMIT 20) d)
+"""
+_STAGES = """
+    (SELECT coalesce(jsonb_agg(to_jsonb(s)), '[]') FROM run_stage s
+     WHERE s.run_id = ingestion_run.id AND s.attempt = ingestion_run.attempt)
 """
 RUN_COLUMNS = """
     SELECT id, status, trigger, provider, symbols, requested_by, due_at, parent_run_id,
@@ -51,16 +57,21 @@ def load_runs(
     values: dict[str, Any] = {name: value for name, value in filters.items() if value}
     conditions = [f"{name} = :{name}" for name in values]
     values["limit"] = check_limit(limit) + 1
-    after = read_cursor(cursor, 2)
+    after = read_run_cursor(cursor)
     if after:
-        conditions.append("(started_at, id) < (CAST(:after AS timestamptz), CAST(:last AS uuid))")
-        values |= {"after": _instant(after[0]), "last": _run_uuid(after[1])}
+        conditions.append(AFTER_CURSOR)
+        values |= after
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     statement = (
         f"{RUN_COLUMNS}, '[]'::jsonb AS problems FROM ingestion_run {where} "
         "ORDER BY started_at DESC, id DESC LIMIT :limit"
     )
     rows = session.execute(text(statement), values).mappings().all()
+    return build_run_page(rows, limit)
+
+
+def build_run_page(rows: Sequence[RowMapping], limit: int) -> RunPage:
+    """A page of at most `limit` runs from that many rows and, if there is more, one besides."""
     shown = rows[:limit]
     more = len(rows) > limit
     return RunPage(
@@ -69,19 +80,26 @@ def load_runs(
     )
 
 
+def read_run_cursor(cursor: str | None) -> dict[str, Any]:
+    """The values of `AFTER_CURSOR`, none without a cursor; `InvalidRequest` for a bad one."""
+    after = read_cursor(cursor, 2)
+    return {"after": _instant(after[0]), "last": _run_uuid(after[1])} if after else {}
+
+
 def load_run(session: AnySession, run_id: str) -> RunDetail:
     """One run with its stages and first rejected rows; `NotFound` for an unknown id."""
     statement = text(
-        f"{RUN_COLUMNS}, problems, {EXPECTED_MS} AS expected_ms FROM ingestion_run WHERE id = :id"
+        f"{RUN_COLUMNS}, problems, {EXPECTED_MS} AS expected_ms, {_STAGES} AS stages "
+        "FROM ingestion_run WHERE id = :id"
     )
-    values = {"id": _known_uuid(run_id)}
+    values = {"id": known_uuid(run_id)}
     row = session.execute(statement, values).mappings().first()
     if row is None:
         raise NotFound(f"There is no run {run_id}.")
     run = build_run(row)
     return RunDetail(
         run=run,
-        stages=_load_stages(session, run),
+        stages=_stages(run, row["stages"]),
         rejected=_load_rejected(session, values) if run.counts.rejected else (),
     )
 
@@ -131,7 +149,7 @@ def build_run(row: RowMapping) -> RunView:
     )
 
 
-def _counts(row: RowMapping) -> Counts:
+def _counts(row: Mapping[Any, Any]) -> Counts:
     return Counts(
         fetched=row["fetched"],
         inserted=row["inserted"],
@@ -141,9 +159,7 @@ def _counts(row: RowMapping) -> Counts:
     )
 
 
-def _load_stages(session: AnySession, run: RunView) -> tuple[StageView, ...]:
-    statement = text("SELECT * FROM run_stage WHERE run_id = :id AND attempt = :attempt")
-    rows = session.execute(statement, {"id": run.id, "attempt": run.attempt}).mappings()
+def _stages(run: RunView, rows: list[dict[str, Any]]) -> tuple[StageView, ...]:
     known = {row["name"]: row for row in rows}
     return tuple(
         _stage(name, title, known[name])
@@ -153,12 +169,12 @@ def _load_stages(session: AnySession, run: RunView) -> tuple[StageView, ...]:
     )
 
 
-def _stage(name: str, title: str, row: RowMapping) -> StageView:
+def _stage(name: str, title: str, row: dict[str, Any]) -> StageView:
     return StageView(
         name=name,
         title=title,
         status=row["status"],
-        started_at=row["started_at"],
+        started_at=datetime.fromisoformat(row["started_at"]),
         duration_ms=row["duration_ms"],
         counts=_counts(row),
         detail=row["detail"],
@@ -178,7 +194,8 @@ def _rejected(row: Row[Any]) -> RejectedRowView:
     return RejectedRowView(**row._mapping)
 
 
-def _known_uuid(run_id: str) -> UUID:
+def known_uuid(run_id: str) -> UUID:
+    """The id of a run as an address gives it; `NotFound` for what can be none."""
     try:
         return UUID(run_id)
     except ValueError:

@@ -1,167 +1,160 @@
-"""The schedule: which tick is due, who claims it, and what became of it.
+"""The schedule as people see and steer it: its words, its next ticks, what became of the last."""
 
-A tick is a row (schedule, due instant); whoever inserts it owns it, so exactly one run starts for
-it however many processes, hosts and external crons look.
-"""
-
-import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
+from typing import Any
 
 from sqlalchemy import text
 
+from app.cron import CronSchedule
 from app.database.base import AnySession
-from app.domain import TickStatus, Trigger
-from app.errors import RunAlreadyActive
-from app.ingestion.run_row import abandon_dead_runs, owner_name
+from app.domain import RunStatus, TickStatus
+from app.errors import InvalidRequest
+from app.ingestion.tick_row import INGESTION
 from app.services.house import House
+from app.services.job_states import INGEST, JobView, load_jobs
+from app.services.pauses import PauseView, load_pause, pause_schedule, resume_schedule
+from app.services.ticks import TickOutcome, run_due_tick
 
-logger = logging.getLogger(__name__)
+__all__ = [
+    "INGESTION",
+    "JobView",
+    "PauseView",
+    "ScheduleView",
+    "TickOutcome",
+    "TickView",
+    "UpcomingTicks",
+    "load_schedule",
+    "pause_schedule",
+    "preview_schedule",
+    "resume_schedule",
+    "run_due_tick",
+]
 
-INGESTION = "ingestion"
-MISSED_AT_MOST = 500
-_CLAIM = """
-    INSERT INTO schedule_tick (schedule, due_at, status, claimed_by, reason)
-    VALUES (:schedule, :due_at, :status, :claimed_by, :reason)
-    ON CONFLICT (schedule, due_at) DO NOTHING
-    RETURNING due_at
-"""
-_SETTLE = """
-    UPDATE schedule_tick SET status = :status, run_id = CAST(:run_id AS uuid), reason = :reason
-    WHERE schedule = :schedule AND due_at = :due_at
-"""
-_MISSED = """
-    INSERT INTO schedule_tick (schedule, due_at, status, claimed_by, reason)
-    SELECT :schedule, due_at, 'missed', :claimed_by, :reason
-    FROM unnest(CAST(:due AS timestamptz[])) AS n(due_at)
-    ON CONFLICT (schedule, due_at) DO NOTHING
+UPCOMING = 5
+TICKS_SHOWN_AT_MOST = 500
+_TICKS = """
+    SELECT t.due_at, t.status, t.claimed_by, t.claimed_at, t.reason, t.run_id,
+           r.status AS run_status, r.duration_ms
+    FROM schedule_tick t LEFT JOIN ingestion_run r ON r.id = t.run_id
+    WHERE t.schedule = :schedule ORDER BY t.due_at DESC LIMIT :limit
 """
 
 
 @dataclass(frozen=True, slots=True)
-class TickOutcome:
-    """What happened to the tick that is due.
+class TickView:
+    """One tick: what became of it, who claimed it and when, why there is no run, or which."""
 
-    `status` is started, already_ran, active (another run works, so the tick is skipped), skipped
-    (some time before) or claimed (somebody else is about to start its run). `run_id` names the run
-    of the tick, or the active one; it is empty for skipped and claimed.
-    """
-
-    status: str
     due_at: datetime
-    run_id: str
+    status: TickStatus
+    claimed_by: str
+    claimed_at: datetime
+    reason: str
+    run_id: str | None
+    run_status: RunStatus | None
+    duration_ms: int | None
+
+    @property
+    def delay_seconds(self) -> float:
+        """How long after it was due the tick was claimed or recorded."""
+        return max(0.0, (self.claimed_at - self.due_at).total_seconds())
 
 
-def run_due_tick(session: AnySession, house: House, *, trigger: Trigger) -> TickOutcome:
-    """Claim the newest due tick and start its run, unless somebody did already.
+@dataclass(frozen=True, slots=True)
+class UpcomingTicks:
+    """An expression in a zone, in words, and when it is due next (aware UTC)."""
 
-    Older ticks that nobody claimed are recorded as missed. The claim commits before the run starts.
-    """
-    due_at = house.settings.schedule.latest_until(house.clock())
-    known = _load_tick(session, due_at)
-    if known is not None:
-        return known
-    last = _load_last_tick(session)
-    _record_missed(session, house, last, due_at)
-    if last is None and trigger is Trigger.SCHEDULER:
-        # A new installation starts with the next tick, not with one from before it existed.
-        _claim(session, due_at, TickStatus.MISSED, "It was due before Tapedeck first ran.")
-        return TickOutcome("skipped", due_at, "")
-    if not _claim(session, due_at, TickStatus.CLAIMED, ""):
-        return _load_tick(session, due_at) or TickOutcome("claimed", due_at, "")
-    return _start(session, house, due_at, trigger)
+    expression: str
+    timezone: str
+    words: str
+    next_ticks: tuple[datetime, ...]
 
 
-def close_dead_runs(session: AnySession) -> None:
-    """Close runs whose lease is over as abandoned."""
-    dead = abandon_dead_runs(session.connection())
-    session.commit()
-    for run_id in dead:
-        logger.warning("run abandoned", extra={"run_id": str(run_id)})
+@dataclass(frozen=True, slots=True)
+class ScheduleView:
+    """The schedule of the ingestion with its last ticks, newest first, and its jobs."""
+
+    upcoming: UpcomingTicks
+    is_enabled: bool
+    poll_seconds: float
+    pause: PauseView | None
+    ticks: tuple[TickView, ...]
+    jobs: tuple[JobView, ...]
+
+    @property
+    def is_paused(self) -> bool:
+        """True while no tick starts a run."""
+        return self.pause is not None
 
 
-def _start(session: AnySession, house: House, due_at: datetime, trigger: Trigger) -> TickOutcome:
-    try:
-        run_id = house.runner.start(trigger=trigger, requested_by=trigger.value, due_at=due_at)
-    except RunAlreadyActive as active:
-        reason = f"Run {active.run_id} was still active."
-        _settle(session, due_at, TickStatus.SKIPPED, None, reason)
-        logger.warning("tick skipped", extra={"due_at": due_at, "active_run": active.run_id})
-        return TickOutcome("active", due_at, active.run_id)
-    except Exception:
-        # The claim is given back, so that the next poll of any process tries again.
-        session.execute(
-            text("DELETE FROM schedule_tick WHERE schedule = :schedule AND due_at = :due_at"),
-            {"schedule": INGESTION, "due_at": due_at},
-        )
-        session.commit()
-        raise
-    _settle(session, due_at, TickStatus.RAN, run_id, "")
-    logger.info("tick started a run", extra={"due_at": due_at, "started_run": run_id})
-    return TickOutcome("started", due_at, run_id)
-
-
-def _settle(
-    session: AnySession, due_at: datetime, status: TickStatus, run_id: str | None, reason: str
-) -> None:
-    values = {
-        "schedule": INGESTION,
-        "due_at": due_at,
-        "status": status.value,
-        "run_id": run_id,
-        "reason": reason,
-    }
-    session.execute(text(_SETTLE), values)
-    session.commit()
-
-
-def _load_tick(session: AnySession, due_at: datetime) -> TickOutcome | None:
-    """What became of a tick so far, None when nobody claimed it."""
-    statement = text(
-        "SELECT status, run_id FROM schedule_tick WHERE schedule = :schedule AND due_at = :due_at"
+def load_schedule(session: AnySession, house: House, *, ticks: int = 50) -> ScheduleView:
+    """The schedule as it stands, with at most that many (1 to 500) of its last ticks."""
+    if not 1 <= ticks <= TICKS_SHOWN_AT_MOST:
+        raise InvalidRequest(f"The number of ticks must be 1 to {TICKS_SHOWN_AT_MOST}.")
+    settings = house.settings
+    now = house.clock()
+    upcoming = _upcoming(settings.schedule, now)
+    last = _load_ticks(session, ticks)
+    jobs = load_jobs(
+        session, every_seconds=settings.scheduler_poll_seconds, is_on=settings.scheduler_enabled
     )
-    row = session.execute(statement, {"schedule": INGESTION, "due_at": due_at}).first()
-    if row is None:
-        return None
-    if row.run_id is not None:
-        return TickOutcome("already_ran", due_at, str(row.run_id))
-    is_open = row.status == TickStatus.CLAIMED.value
-    return TickOutcome("claimed" if is_open else "skipped", due_at, "")
+    return ScheduleView(
+        upcoming=upcoming,
+        is_enabled=settings.scheduler_enabled,
+        poll_seconds=settings.scheduler_poll_seconds,
+        pause=load_pause(session.connection(), now=now),
+        ticks=last,
+        jobs=tuple(_with_ticks(job, last, upcoming) for job in jobs),
+    )
 
 
-def _claim(session: AnySession, due_at: datetime, status: TickStatus, reason: str) -> bool:
-    """True when this call inserted the tick's row; committed either way."""
-    values = {
-        "schedule": INGESTION,
-        "due_at": due_at,
-        "status": status.value,
-        "claimed_by": owner_name(),
-        "reason": reason,
-    }
-    is_mine = session.execute(text(_CLAIM), values).first() is not None
-    session.commit()
-    return is_mine
+def preview_schedule(
+    house: House, *, expression: str, timezone: str | None = None
+) -> UpcomingTicks:
+    """What another expression would mean, five ticks from now; `InvalidRequest` says what is wrong.
+
+    Nothing is changed: the expression of a running house is its setting.
+    """
+    zone = timezone or house.settings.ingestion_cron_timezone
+    try:
+        schedule = CronSchedule(expression, timezone=zone)
+    except ValueError as error:
+        raise InvalidRequest(f"{expression[:200]!r} is not a schedule: {error}.") from None
+    return _upcoming(schedule, house.clock())
 
 
-def _load_last_tick(session: AnySession) -> datetime | None:
-    statement = text("SELECT max(due_at) FROM schedule_tick WHERE schedule = :schedule")
-    return session.execute(statement, {"schedule": INGESTION}).scalar()
+def _upcoming(schedule: CronSchedule, now: datetime) -> UpcomingTicks:
+    return UpcomingTicks(
+        expression=schedule.expression,
+        timezone=schedule.timezone,
+        words=schedule.describe(),
+        next_ticks=tuple(islice(schedule.upcoming(now), UPCOMING)),
+    )
 
 
-def _record_missed(
-    session: AnySession, house: House, last: datetime | None, due_at: datetime
-) -> None:
-    """Ticks between the last known one and the due one went by with nobody there."""
-    if last is None or last >= due_at:
-        return
-    between = house.settings.schedule.due_between(last, due_at, limit=MISSED_AT_MOST)
-    missed = [tick for tick in between if tick < due_at]
-    if missed:
-        values = {
-            "schedule": INGESTION,
-            "due": missed,
-            "claimed_by": owner_name(),
-            "reason": "No process was there to run it.",
-        }
-        session.execute(text(_MISSED), values)
-        logger.warning("ticks missed", extra={"count": len(missed), "newest_due_at": due_at})
+def _load_ticks(session: AnySession, limit: int) -> tuple[TickView, ...]:
+    rows = session.execute(text(_TICKS), {"schedule": INGESTION, "limit": limit})
+    return tuple(_tick(row) for row in rows)
+
+
+def _tick(row: Any) -> TickView:
+    return TickView(
+        due_at=row.due_at,
+        status=TickStatus(row.status),
+        claimed_by=row.claimed_by,
+        claimed_at=row.claimed_at,
+        reason=row.reason,
+        run_id=str(row.run_id) if row.run_id else None,
+        run_status=RunStatus(row.run_status) if row.run_status else None,
+        duration_ms=row.duration_ms,
+    )
+
+
+def _with_ticks(job: JobView, last: tuple[TickView, ...], upcoming: UpcomingTicks) -> JobView:
+    """Ingestion is told of by its ticks; the other jobs have no more than their last time."""
+    if job.name != INGEST:
+        return job
+    last_at = last[0].due_at if last else None
+    next_at = upcoming.next_ticks[0] if job.next_at else None
+    return replace(job, last_at=last_at, next_at=next_at)

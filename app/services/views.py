@@ -154,7 +154,10 @@ class ListingView:
 
 @dataclass(frozen=True, slots=True)
 class RoiStatisticView:
-    """The newest statistics of a market over one window; a null has its reason."""
+    """The newest statistics of a market over one window; a null has its reason.
+
+    `run_id` names the run that wrote it last, here as in the values below.
+    """
 
     window: str
     provider: str
@@ -177,6 +180,7 @@ class RoiStatisticView:
     sortino_annualised: Decimal | None
     volatility_annualised: Decimal | None
     null_reasons: dict[str, str]
+    run_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +201,7 @@ class ComparisonView:
     beta_30d: Decimal | None
     sample_count: int
     null_reasons: dict[str, str]
+    run_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,15 +252,33 @@ class CandleView:
     is_final: bool
     basis: str
     provider: str
+    run_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HealthState:
-    """Whether the data is good now: level is good, late, failing, empty or paused."""
+    """Whether the data is good now: level is good, late, failing, empty or paused.
+
+    `headline` goes on after the level's word, `reason` is a sentence of its own or empty.
+    """
 
     level: str
     headline: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulePauseView:
+    """A pause of the schedule that is in force; without `until_at` somebody has to resume it."""
+
+    paused_by: str
+    reason: str
+    until_at: datetime | None
+
+    @property
+    def words(self) -> str:
+        """Who paused, and why."""
+        return f"Paused by {self.paused_by}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,3 +297,5 @@ class Overview:
     provider: str
     cache_mode: str
     market_count: int
+    alert_count: int = 0
+    pause: SchedulePauseView | None = None

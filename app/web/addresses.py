@@ -3,16 +3,49 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Self, TypeVar
 
-from app.domain import Granularity, RunStatus, Trigger
+from app.domain import DAY, WEEK, AssetType, Granularity, RunStatus, Trigger
 from app.errors import InvalidRequest
+from app.services.market_search import Freshness, MarketFilter
+from app.services.run_search import RunFilter
 
 Choice = TypeVar("Choice", bound=StrEnum)
 # Where the largest is what people look for first.
 _DESCENDING_FIRST = frozenset({"price", "volume", "roi_1h", "roi_24h", "roi_7d", "roi_30d"})
 LONGEST_SEARCH = 100
+_PLAIN_NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
+
+
+class Period(StrEnum):
+    """How far back a list of runs reaches."""
+
+    DAY = "24h"
+    WEEK = "7d"
+    MONTH = "30d"
+
+    @property
+    def length(self) -> timedelta:
+        """The period as a length of time."""
+        return {"24h": DAY, "7d": WEEK, "30d": 30 * DAY}[self.value]
+
+
+class Move(StrEnum):
+    """By how many per cent a price has to have moved to be shown."""
+
+    ONE = "1"
+    FIVE = "5"
+    TEN = "10"
+
+
+class LogLevel(StrEnum):
+    """From which level on log lines are shown."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +82,14 @@ class SnapshotQuery:
 
 @dataclass(frozen=True, slots=True)
 class RunQuery:
-    """Which runs to show."""
+    """Which runs to show; `min_seconds` is a plain number as it was typed, empty for none."""
 
     status: RunStatus | None = None
     trigger: Trigger | None = None
     provider: str | None = None
+    period: Period | None = None
+    min_seconds: str = ""
+    search: str = ""
     cursor: str | None = None
 
     @classmethod
@@ -63,13 +99,28 @@ class RunQuery:
             status=read_choice(RunStatus, "status", args),
             trigger=read_choice(Trigger, "trigger", args),
             provider=_words(args.get("provider", "")) or None,
+            period=read_choice(Period, "period", args),
+            min_seconds=_seconds(args.get("min_seconds", "")),
+            search=_words(args.get("search", "")),
             cursor=args.get("cursor") or None,
         )
 
     @property
     def is_filtered(self) -> bool:
         """True where the address narrows the runs, wherever the page starts."""
-        return any((self.status, self.trigger, self.provider))
+        return bool(self.address())
+
+    @property
+    def wanted(self) -> RunFilter:
+        """The filters as the service takes them."""
+        return RunFilter(
+            status=self.status,
+            trigger=self.trigger,
+            provider=self.provider,
+            period=self.period.length if self.period else None,
+            min_duration_ms=round(float(self.min_seconds) * 1000) if self.min_seconds else None,
+            search=self.search,
+        )
 
     def address(self, **changes: str | None) -> dict[str, Any]:
         """The arguments of an address with these filters and `changes`, at the newest run."""
@@ -78,21 +129,65 @@ class RunQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class RunSheetQuery:
+    """What of one run to show: log lines of `level` and worse, markets that moved by `moved` %."""
+
+    level: LogLevel = LogLevel.INFO
+    moved: Move | None = None
+
+    @classmethod
+    def read(cls, args: Mapping[str, str]) -> Self:
+        """The query of an address; InvalidRequest where a choice does not exist."""
+        level = read_choice(LogLevel, "level", args) or LogLevel.INFO
+        return cls(level=level, moved=read_choice(Move, "moved", args))
+
+    def address(self, **changes: str | None) -> dict[str, Any]:
+        """The arguments of an address with these choices and `changes`."""
+        level = None if self.level is LogLevel.INFO else self.level
+        kept: dict[str, str | None] = {"level": level, "moved": self.moved}
+        return _without_blanks(kept | changes)
+
+
+@dataclass(frozen=True, slots=True)
 class MarketQuery:
     """Which markets to list."""
 
     search: str = ""
+    asset_type: AssetType | None = None
+    provider: str | None = None
+    freshness: Freshness | None = None
     cursor: str | None = None
 
     @classmethod
     def read(cls, args: Mapping[str, str]) -> Self:
-        """The query of an address."""
-        search = _words(args.get("search", ""))
-        return cls(search=search, cursor=args.get("cursor") or None)
+        """The query of an address; InvalidRequest where a choice does not exist."""
+        return cls(
+            search=_words(args.get("search", "")),
+            asset_type=read_choice(AssetType, "asset_type", args),
+            provider=_words(args.get("provider", "")) or None,
+            freshness=read_choice(Freshness, "freshness", args),
+            cursor=args.get("cursor") or None,
+        )
+
+    @property
+    def is_filtered(self) -> bool:
+        """True where the address narrows the markets, wherever the page starts."""
+        return bool(self.address())
+
+    @property
+    def wanted(self) -> MarketFilter:
+        """The filters as the service takes them."""
+        return MarketFilter(
+            search=self.search,
+            asset_type=self.asset_type,
+            provider=self.provider,
+            freshness=self.freshness,
+        )
 
     def address(self, *, cursor: str | None = None) -> dict[str, Any]:
-        """The arguments of an address with this search, at `cursor` or at the start."""
-        return _without_blanks({"search": self.search, "cursor": cursor or ""})
+        """The arguments of an address with these filters, at `cursor` or at the start."""
+        kept = {field.name: getattr(self, field.name) for field in fields(self)}
+        return _without_blanks(kept | {"cursor": cursor or ""})
 
 
 def read_choice(kind: type[Choice], name: str, args: Mapping[str, str]) -> Choice | None:
@@ -124,3 +219,10 @@ def _without_blanks(args: Mapping[str, object]) -> dict[str, Any]:
 
 def _words(text: str) -> str:
     return text.strip()[:LONGEST_SEARCH]
+
+
+def _seconds(text: str) -> str:
+    given = text.strip()
+    if given and not _PLAIN_NUMBER.fullmatch(given):
+        raise InvalidRequest("min_seconds must be a number of seconds, such as 30 or 2.5.")
+    return given

@@ -32,6 +32,9 @@ OPEN_ENDPOINTS: Final = PROBES | {
     "auth.logout",
     "api.run_cron",
 }
+# Read by machines, which have the token and no browser.
+BADGES: Final = frozenset({"machines.badge_svg", "machines.badge_json"})
+KEYED_ENDPOINTS: Final = BADGES | {"machines.scrape"}
 _EXTENSION = "tapedeck_doors"
 _RECORD = "operator"
 
@@ -44,6 +47,7 @@ class Doors:
 
     operator_key: bytes | None
     cron_key: bytes | None
+    open_endpoints: frozenset[str]
     logins: Throttle
     bearers: Throttle
 
@@ -53,6 +57,7 @@ class Doors:
         return cls(
             operator_key=_hashed(settings.operator_token),
             cron_key=_hashed(settings.cron_secret),
+            open_endpoints=OPEN_ENDPOINTS | (BADGES if settings.badge_public else frozenset()),
             logins=Throttle(limit=5, window_seconds=60),
             bearers=Throttle(limit=30, window_seconds=60),
         )
@@ -176,9 +181,9 @@ def _open_session() -> None:
 
 def _guard() -> ResponseReturnValue | None:
     key = doors().operator_key
-    if key is None or request.endpoint is None or request.endpoint in OPEN_ENDPOINTS:
+    if key is None or request.endpoint is None or request.endpoint in doors().open_endpoints:
         return None
-    if request.blueprint == "api":
+    if request.blueprint == "api" or request.endpoint in KEYED_ENDPOINTS:
         _guard_api(key)
         return None
     return None if has_operator_session() else _ask_to_log_in()
@@ -192,7 +197,7 @@ def _guard_api(key: bytes) -> None:
 
 
 def _ask_to_log_in() -> ResponseReturnValue:
-    if request.blueprint == "fragments":
+    if request.path.startswith("/fragments/"):
         # A fragment must not be replaced by the form: the whole page goes to it.
         return Response(status=401, headers={"HX-Redirect": "/login"})
     if request.method not in SAFE_METHODS:

@@ -1,4 +1,4 @@
-"""Small charts drawn on the server as SVG: sparklines, duration bars, stage bars, a price line.
+"""Small charts drawn on the server as SVG: sparklines, bars, lines, the strip of missing candles.
 
 Colours come from classes and sizes from attributes, so that the page's policy needs no exception.
 Floats are good enough here: nothing drawn is read back as a number.
@@ -10,10 +10,13 @@ from datetime import datetime
 
 from markupsafe import Markup
 
+from app.services.market_quality import MarketQuality
 from app.services.views import CandleView, StageView
-from app.web.formats import duration_text, price_text
+from app.web.formats import duration_text, instant_text, price_text
+from app.web.words import cause_words
 
 _LEAST_WIDTH = 0.8
+_NOTHING = Markup("")
 
 
 def sparkline(values: Sequence[float], *, width: int = 88, height: int = 26) -> Markup:
@@ -33,16 +36,33 @@ def sparkline(values: Sequence[float], *, width: int = 88, height: int = 26) -> 
 
 
 def duration_bar(
-    duration_ms: float | None, maximum_ms: float, status: str, *, expected_ms: float | None = None
+    duration_ms: float | None,
+    maximum_ms: float,
+    status: str,
+    *,
+    expected_ms: float | None = None,
+    slow_ms: float | None = None,
+    grows: bool = False,
 ) -> Markup:
-    """A bar of `duration_ms` against `maximum_ms`, with a mark at the expected duration."""
+    """A bar of `duration_ms` against `maximum_ms`, marked at the expected and at a slow duration.
+
+    The bar of a run that `grows` goes on by itself until the maximum is reached.
+    """
     share = _share(duration_ms or 0, maximum_ms)
-    mark = Markup("")
-    if expected_ms and expected_ms <= maximum_ms:
-        mark = Markup('<rect class="bar-mark" x="{}" width="0.8" height="8"/>').format(
-            min(99.2, _share(expected_ms, maximum_ms))
+    marks = Markup("").join(
+        Markup('<rect class="{}" x="{}" width="0.8" height="8"/>').format(
+            kind, round(min(99.2, _share(mark_ms, maximum_ms)), 2)
         )
-    return _bar(offset=0, width=share, status=status, after=mark)
+        for kind, mark_ms in (("bar-mark", expected_ms), ("bar-mark slow", slow_ms))
+        if mark_ms and mark_ms <= maximum_ms
+    )
+    left_ms = maximum_ms - (duration_ms or 0)
+    growth = _NOTHING
+    if grows and left_ms > 0:
+        growth = Markup(
+            '<animate attributeName="width" from="{}" to="100" dur="{}ms" fill="freeze"/>'
+        ).format(round(share, 2), round(left_ms))
+    return _bar(offset=0, width=share, status=status, inside=growth, after=marks)
 
 
 def stage_bar(stage: StageView, started_at: datetime, total_ms: float) -> Markup:
@@ -76,6 +96,55 @@ def candle_line(candles: Sequence[CandleView], *, width: int = 960, height: int 
     )  # fmt: skip
 
 
+def drawdown_line(candles: Sequence[CandleView], *, width: int = 960, height: int = 120) -> Markup:
+    """How far each close of candles, oldest first, lies under the highest close before it."""
+    depths = _drawdowns([float(candle.close) for candle in candles])
+    if len(depths) < 2:
+        return Markup("")
+    deepest = min(depths)
+    step = width / (len(depths) - 1)
+    # A scale of its own: the deepest point lies at the bottom.
+    points = [
+        (round(place * step, 1), abs(round(height * depth / deepest if deepest else 0, 1)))
+        for place, depth in enumerate(depths)
+    ]
+    return Markup(
+        '<svg class="line-chart drawdown down" viewBox="0 0 {} {}" preserveAspectRatio="none"'
+        ' role="img" aria-label="Drawdown: deepest {}, now {}">'
+        '<polygon points="0,0 {} {},0"/><polyline points="{}"/></svg>'
+        '<p class="line-chart-range"><span>0 %</span><span>{}</span></p>'
+    ).format(
+        width, height, _depth_text(deepest), _depth_text(depths[-1]), _join(points), width,
+        _join(points), _depth_text(deepest),
+    )  # fmt: skip
+
+
+def quality_strip(quality: MarketQuality, *, width: int = 720, height: int = 24) -> Markup:
+    """The hours of a look-back as a strip: gaps stand out by colour and height, causes by title."""
+    span = (quality.end_at - quality.start_at).total_seconds()
+    if span <= 0:
+        return Markup("")
+    gaps = Markup("").join(
+        Markup(
+            '<rect class="cause-{}" x="{}" width="{}" height="{}"><title>{}: {}</title></rect>'
+        ).format(
+            gap.cause,
+            round(width * (gap.start_at - quality.start_at).total_seconds() / span, 2),
+            round(max(1.5, width * (gap.end_at - gap.start_at).total_seconds() / span), 2),
+            height,
+            instant_text(gap.start_at),
+            cause_words(gap.cause),
+        )
+        for gap in quality.gaps
+    )
+    missing = quality.expected_count - quality.present_count
+    return Markup(
+        '<svg class="quality-strip" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img"'
+        ' aria-label="{} of {} hourly candles missing">'
+        '<rect class="strip-whole" y="6" width="{}" height="{}"/>{}</svg>'
+    ).format(width, height, missing, quality.expected_count, width, height - 12, gaps)
+
+
 def elapsed_words(elapsed_ms: float, expected_ms: float | None) -> str:
     """How much of a run is left by the median of the past: `about 4.0 s left`."""
     if not expected_ms:
@@ -86,12 +155,25 @@ def elapsed_words(elapsed_ms: float, expected_ms: float | None) -> str:
     return f"about {duration_text(left)} left (median {duration_text(expected_ms)})"
 
 
-def _bar(*, offset: float, width: float, status: str, after: Markup | None = None) -> Markup:
+def _bar(
+    *,
+    offset: float,
+    width: float,
+    status: str,
+    inside: Markup = _NOTHING,
+    after: Markup = _NOTHING,
+) -> Markup:
     return Markup(
         '<svg class="bar bar-{}" viewBox="0 0 100 8" preserveAspectRatio="none"'
         ' aria-hidden="true"><rect class="bar-track" width="100" height="8"/>'
-        '<rect class="bar-fill" x="{}" width="{}" height="8"/>{}</svg>'
-    ).format(status, round(offset, 2), round(width, 2), after or Markup(""))
+        '<rect class="bar-fill" x="{}" width="{}" height="8"{}{}</svg>'
+    ).format(
+        status,
+        round(offset, 2),
+        round(width, 2),
+        Markup(">{}</rect>").format(inside) if inside else Markup("/>"),
+        after,
+    )
 
 
 def _share(part: float, whole: float) -> float:
@@ -116,6 +198,19 @@ def _place(
         )
         for index, value in enumerate(values)
     ]
+
+
+def _drawdowns(closes: Sequence[float]) -> list[float]:
+    """Each value against the highest before it, in per cent: 0 and less."""
+    highest, depths = 0.0, []
+    for close in closes:
+        highest = max(highest, close)
+        depths.append(100 * (close - highest) / highest if highest else 0.0)
+    return depths
+
+
+def _depth_text(depth: float) -> str:
+    return f"−{-depth:.1f} %" if depth <= -0.05 else "0 %"
 
 
 def _join(points: Sequence[tuple[float, float]]) -> str:

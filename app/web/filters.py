@@ -1,6 +1,6 @@
 """The Jinja filters: values as small, safe pieces of HTML with their exact form beside them."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TypeGuard
 
@@ -8,7 +8,14 @@ from flask import Flask
 from markupsafe import Markup
 
 from app.services.views import RunView
-from app.web.charts import candle_line, duration_bar, sparkline, stage_bar
+from app.web.charts import (
+    candle_line,
+    drawdown_line,
+    duration_bar,
+    quality_strip,
+    sparkline,
+    stage_bar,
+)
 from app.web.formats import (
     age_text,
     clean_name,
@@ -26,8 +33,11 @@ from app.web.progress import run_elapsed_ms
 from app.web.words import (
     COUNT_MEANINGS,
     STATUS_MEANINGS,
+    cause_words,
+    choice_words,
     level_words,
     null_reason_words,
+    outcome_words,
     status_words,
     trigger_words,
 )
@@ -56,17 +66,25 @@ def init_app(app: Flask) -> None:
         elapsed_ms=elapsed_ms,
         ago=ago,
         instant=instant,
+        clock=clock,
+        second_after=second_after,
         name=name,
         level_words=level_words,
         status_words=status_words,
         trigger_words=trigger_words,
         reason_words=null_reason_words,
+        outcome_words=outcome_words,
+        cause_words=cause_words,
+        choice_words=choice_words,
+        plural=plural,
     )
     app.jinja_env.globals.update(
         sparkline=sparkline,
         duration_bar=duration_bar,
         stage_bar=stage_bar,
         candle_line=candle_line,
+        drawdown_line=drawdown_line,
+        quality_strip=quality_strip,
         no_value=no_value,
         now_iso=now_iso,
         count_meanings=COUNT_MEANINGS,
@@ -114,12 +132,17 @@ def count(value: int | None) -> str | Markup:
     return no_value() if value is None else f"{value:,}"
 
 
-def duration(milliseconds: int | None) -> Markup:
+def plural(number: int, noun: str) -> str:
+    """A number with its noun: `1 market`, `2 markets`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def duration(milliseconds: float | None) -> Markup:
     """A length of time from milliseconds, as `<time datetime="PT4.2S">`."""
     if milliseconds is None:
         return no_value()
     return Markup('<time datetime="PT{}S" title="{} ms">{}</time>').format(
-        f"{milliseconds / 1000:.3f}", f"{milliseconds:,}", duration_text(milliseconds)
+        f"{milliseconds / 1000:.3f}", f"{round(milliseconds):,}", duration_text(milliseconds)
     )
 
 
@@ -143,6 +166,16 @@ def ago(value: datetime | None) -> Markup:
 def instant(value: datetime | None) -> Markup:
     """The exact instant in UTC."""
     return no_value() if value is None else _time(value, instant_text(value), "instant")
+
+
+def clock(value: datetime) -> Markup:
+    """The time of day of an instant near by: `14:05:09 UTC`."""
+    return _time(value, f"{value.astimezone(UTC):%H:%M:%S} UTC", "instant")
+
+
+def second_after(value: datetime) -> str:
+    """An exclusive end for an address that holds everything up to this instant."""
+    return (value + timedelta(seconds=1)).isoformat()
 
 
 def name(text: str | None, limit: int = 48) -> Markup:

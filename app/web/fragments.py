@@ -5,11 +5,20 @@ from flask import Blueprint, Response, make_response, render_template, request, 
 from app.domain import Trigger
 from app.errors import InvalidRequest, RunAlreadyActive
 from app.extensions import db
+from app.services.market_sheet import CANDLES_SHOWN
 from app.services.markets import load_candles
-from app.services.runs import load_active_run, load_run, load_runs
-from app.web.addresses import RunQuery, SnapshotQuery, read_granularity, read_symbols
+from app.services.run_search import load_run_facets, search_runs
+from app.services.run_sheet import load_run_sheet
+from app.services.runs import load_active_run, load_run
+from app.web.addresses import (
+    RunQuery,
+    RunSheetQuery,
+    SnapshotQuery,
+    read_granularity,
+    read_symbols,
+)
 from app.web.house import house
-from app.web.pages import CANDLES_SHOWN, REQUESTED_BY
+from app.web.pages import REQUESTED_BY
 from app.web.pieces import OverviewPieces
 from app.web.progress import RunProgress
 
@@ -55,22 +64,20 @@ def snapshots() -> Response:
 def runs() -> str:
     """The table of runs."""
     query = RunQuery.read(request.args)
-    page = load_runs(
-        db.session,
-        status=query.status,
-        trigger=query.trigger,
-        provider=query.provider,
-        cursor=query.cursor,
-    )
-    return render_template("fragments/_runs.html", page=page, query=query)
+    page = search_runs(db.session, query.wanted, cursor=query.cursor)
+    facets = load_run_facets(db.session, query.wanted)
+    return render_template("fragments/_runs.html", page=page, query=query, facets=facets)
 
 
 @fragments.get("/runs/<run_id>")
 def run(run_id: str) -> Response:
     """One run in full; announces its end."""
-    detail = load_run(db.session, run_id)
-    progress = RunProgress.of(detail, now=house().clock())
-    body = render_template("fragments/_run.html", detail=detail, progress=progress)
+    query = RunSheetQuery.read(request.args)
+    sheet = load_run_sheet(db.session, run_id, level=query.level)
+    progress = RunProgress.of(sheet.detail, now=house().clock())
+    body = render_template(
+        "fragments/_run.html", sheet=sheet, detail=sheet.detail, progress=progress, query=query
+    )
     return _announce_end(make_response(body), progress)
 
 

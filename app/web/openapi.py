@@ -73,6 +73,7 @@ class Operation:
     body: type[BodyModel] | None = None
     access: Access = Access.OPERATOR
     cached: Entry | None = None
+    media_type: str = "application/json"
 
 
 View = Callable[..., BaseModel | Reply]

@@ -132,7 +132,7 @@ def _operation_object(
 
 def _responses(route: Route, references: dict[type[BaseModel], Schema]) -> Schema:
     answers = {
-        str(status): _response(status, "application/json", references[model])
+        str(status): _response(status, route.operation.media_type, references[model])
         for status, model in route.operation.answers.items()
     }
     problems = {

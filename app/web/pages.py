@@ -7,12 +7,19 @@ from app.domain import RunStatus, Trigger
 from app.errors import RunAlreadyActive
 from app.extensions import db
 from app.providers.base import provider_classes
-from app.services.markets import load_candles, load_market, load_markets
-from app.services.runs import load_active_run, load_run, load_runs
+from app.services.market_search import count_markets, search_markets
+from app.services.market_sheet import load_market_sheet
+from app.services.overview import freshness_limit
+from app.services.run_search import load_run_facets, search_runs
+from app.services.run_sheet import load_run_sheet
+from app.services.runs import load_active_run
+from app.services.state_sentence import format_age
 from app.services.views import RunView
 from app.web.addresses import (
     MarketQuery,
+    Period,
     RunQuery,
+    RunSheetQuery,
     SnapshotQuery,
     read_granularity,
     read_symbols,
@@ -24,7 +31,6 @@ from app.web.progress import RunProgress, outline
 pages = Blueprint("pages", __name__)
 
 REQUESTED_BY = "dashboard"
-CANDLES_SHOWN = 168
 
 
 @pages.get("/")
@@ -42,21 +48,16 @@ def overview() -> str:
 def runs() -> str:
     """The runs, newest first, narrowed by the address; the active one on top."""
     query = RunQuery.read(request.args)
-    page = load_runs(
-        db.session,
-        status=query.status,
-        trigger=query.trigger,
-        provider=query.provider,
-        cursor=query.cursor,
-    )
     active = load_active_run(db.session)
     return render_template(
         "pages/runs.html",
-        page=page,
+        page=search_runs(db.session, query.wanted, cursor=query.cursor),
+        facets=load_run_facets(db.session, query.wanted),
         query=query,
         progress=_progress(active),
-        statuses=["", *RunStatus],
+        statuses=list(RunStatus),
         triggers=list(Trigger),
+        periods=list(Period),
         providers=sorted({*provider_classes(), *filter(None, [query.provider])}),
     )
 
@@ -68,6 +69,7 @@ def start_run() -> Response:
         trigger=Trigger.MANUAL,
         symbols=read_symbols(request.form.get("symbols", "")),
         requested_by=REQUESTED_BY,
+        parent_run_id=request.form.get("parent") or None,
     )
     return redirect(url_for(".run", run_id=run_id), code=303)
 
@@ -82,9 +84,12 @@ def show_active_run(error: RunAlreadyActive) -> Response:
 @pages.get("/runs/<run_id>")
 def run(run_id: str) -> str:
     """One run in full."""
-    detail = load_run(db.session, run_id)
-    progress = RunProgress.of(detail, now=house().clock())
-    return render_template("pages/run.html", detail=detail, progress=progress)
+    query = RunSheetQuery.read(request.args)
+    sheet = load_run_sheet(db.session, run_id, level=query.level)
+    progress = RunProgress.of(sheet.detail, now=house().clock())
+    return render_template(
+        "pages/run.html", sheet=sheet, detail=sheet.detail, progress=progress, query=query
+    )
 
 
 @pages.post("/runs/<run_id>/cancel")
@@ -97,25 +102,39 @@ def cancel_run(run_id: str) -> Response:
 
 @pages.get("/markets")
 def markets() -> str:
-    """The markets that are followed."""
+    """The markets that are followed, narrowed by the address."""
     query = MarketQuery.read(request.args)
-    page = load_markets(db.session, search=query.search, cursor=query.cursor)
-    return render_template("pages/markets.html", page=page, query=query)
+    now = house().clock()
+    limit_age = freshness_limit(house(), now)
+    page = search_markets(
+        db.session, query.wanted, now=now, limit_age=limit_age, cursor=query.cursor
+    )
+    return render_template(
+        "pages/markets.html",
+        page=page,
+        query=query,
+        counts=count_markets(db.session),
+        limit_age=format_age(limit_age),
+    )
 
 
 @pages.get("/markets/<path:symbol>")
 def market(symbol: str) -> str:
     """Everything known about one market."""
     granularity = read_granularity(request.args)
-    detail = load_market(db.session, symbol)
-    candles = load_candles(
-        db.session, symbol, granularity=granularity, start=None, end=None, limit=CANDLES_SHOWN
+    sheet = load_market_sheet(
+        db.session,
+        symbol,
+        granularity=granularity,
+        now=house().clock(),
+        cursor=request.args.get("before"),
     )
     return render_template(
         "pages/market.html",
-        detail=detail,
-        symbol=detail.market.symbol,
-        candles=candles,
+        sheet=sheet,
+        detail=sheet.detail,
+        symbol=sheet.detail.market.symbol,
+        candles=sheet.candles,
         granularity=granularity,
     )
 

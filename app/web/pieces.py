@@ -5,7 +5,6 @@ no form token, no session. Its ages grow old, so it is kept for a few seconds on
 """
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import Any
 
 from flask import render_template
@@ -26,15 +25,22 @@ class OverviewPieces:
 
     def __init__(self, query: SnapshotQuery | None = None) -> None:
         self._query = query or SnapshotQuery()
+        # No cached_property: before Python 3.12 all its instances wait for each other.
+        self._versions: Versions | None = None
+        self._loaded: Overview | None = None
 
-    @cached_property
+    @property
     def versions(self) -> Versions:
         """The state of data and runs at the beginning of the request."""
-        return house().data_version.read_all()
+        if self._versions is None:
+            self._versions = house().data_version.read_all()
+        return self._versions
 
-    @cached_property
+    @property
     def _overview(self) -> Overview:
-        return load_overview(db.session, house())
+        if self._loaded is None:
+            self._loaded = load_overview(db.session, house())
+        return self._loaded
 
     def state(self) -> Markup:
         """Is the data good now, and why not."""

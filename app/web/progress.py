@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Self
 
 from app.ingestion.stages import TITLES
@@ -34,6 +34,16 @@ class RunProgress:
         if self.run is None:
             return "idle"
         return "running" if self.run.is_active else "finished"
+
+    @property
+    def expected_end_at(self) -> datetime | None:
+        """When an active run should be over by the median of past ones; None once it is late."""
+        run = self.run
+        if run is None or not run.is_active or not run.expected_ms:
+            return None
+        if self.elapsed_ms >= run.expected_ms:
+            return None
+        return run.started_at + timedelta(milliseconds=run.expected_ms)
 
     @classmethod
     def refused(cls, message: str, details: Sequence[str], *, symbols: str) -> Self:

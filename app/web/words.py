@@ -47,6 +47,27 @@ NULL_REASON_WORDS = {
     NullReason.NO_VOLUME: "no volume given",
 }
 
+OUTCOME_WORDS = {
+    "problem": "not served",
+    "lost": "no longer sent",
+    "new": "new",
+    "stored": "stored",
+    "unchanged": "nothing newer",
+    "missing": "no price yet",
+}
+CAUSE_WORDS = {
+    "no_run": "no run in that hour",
+    "run_failed": "every run failed",
+    "market_failed": "this market could not be served",
+    "no_data": "runs were good, but the provider had nothing",
+}
+CHOICE_WORDS = {
+    "pinned": "pinned in the settings",
+    "resolved": "resolved by symbol",
+    "discovered": "found by rank",
+    "provider": "the provider",
+}
+
 
 def level_words(level: str) -> str:
     """The state of the data in one word."""
@@ -69,3 +90,18 @@ def null_reason_words(reason: str | None) -> str:
         return "no value"
     known = {key.value: words for key, words in NULL_REASON_WORDS.items()}
     return known.get(reason, reason.replace("_", " "))
+
+
+def outcome_words(outcome: str) -> str:
+    """What a run did for a market, in words."""
+    return OUTCOME_WORDS.get(outcome, outcome)
+
+
+def cause_words(cause: str) -> str:
+    """Why candles are missing, in words."""
+    return CAUSE_WORDS.get(cause, cause.replace("_", " "))
+
+
+def choice_words(chosen_by: str) -> str:
+    """Who tied a market to a provider's id, in words."""
+    return CHOICE_WORDS.get(chosen_by, chosen_by)

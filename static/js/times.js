@@ -43,11 +43,23 @@ function addLocalTime(root) {
   }
 }
 
+// Columns in the viewer's own zone are hidden until this fills them.
+function fillLocalTimes(root) {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  for (const time of root.querySelectorAll("time.local")) {
+    time.textContent = new Date(time.dateTime).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  }
+  for (const heading of root.querySelectorAll("[data-local-zone]")) heading.textContent = `(${zone})`;
+  for (const cell of root.querySelectorAll(".local-cell")) cell.classList.add("known");
+}
+
 refresh();
 addLocalTime(document);
+fillLocalTimes(document);
 setInterval(refresh, 1000);
 document.addEventListener("visibilitychange", refresh);
 document.addEventListener("htmx:load", (event) => {
   refresh();
   addLocalTime(event.target);
+  fillLocalTimes(event.target);
 });

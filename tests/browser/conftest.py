@@ -30,12 +30,13 @@ SITE = {
     "INGESTION_CRON_EXPRESSION": "0 0 1 1 *",
     "SCHEDULER_POLL_SECONDS": "1",
     "WEB_WORKERS": "1",
+    "MOCK_FAIL": "market",
     "MOCK_FAIL_MARKETS": "SPX",
     "MOCK_DELAY_SECONDS": "0.6",
 }
 
 
-@dataclass(slots=True)
+@dataclass
 class Watch:
     """What a page did that it must not do."""
 

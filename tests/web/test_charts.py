@@ -9,8 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.services.market_quality import MarketQuality, QualityGap
 from app.services.views import CandleView, StageView
-from app.web.charts import candle_line, duration_bar, elapsed_words, sparkline, stage_bar
+from app.web.charts import (
+    candle_line,
+    drawdown_line,
+    duration_bar,
+    elapsed_words,
+    quality_strip,
+    sparkline,
+    stage_bar,
+)
 
 START = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
@@ -21,7 +30,7 @@ def bar_of(svg: str) -> tuple[float, float]:
     return float(rect.get("x", "")), float(rect.get("width", ""))
 
 
-def candle(close: str, hours: int) -> CandleView:
+def candle(close: str, hours: int = 0) -> CandleView:
     """A candle that matters by its close only."""
     price = Decimal(close)
     return CandleView(
@@ -135,3 +144,35 @@ def test_no_chart_needs_a_style_attribute() -> None:
         stage_bar(stage, START, 10), candle_line([candle("1", 0), candle("2", 1)]),
     ]  # fmt: skip
     assert not any("style=" in chart for chart in charts)
+
+
+def test_a_slow_run_has_a_mark_of_its_own() -> None:
+    bar = duration_bar(10, 100, "succeeded", expected_ms=20, slow_ms=80)
+    assert 'class="bar-mark" x="20.0"' in bar
+    assert 'class="bar-mark slow" x="80.0"' in bar
+
+
+def test_the_bar_of_a_run_at_work_grows_until_the_longest() -> None:
+    bar = duration_bar(4_000, 10_000, "running", grows=True)
+    assert 'from="40.0" to="100" dur="6000ms"' in bar
+    assert "animate" not in duration_bar(10_000, 10_000, "running", grows=True)
+
+
+def test_a_drawdown_is_measured_from_the_highest_close_before() -> None:
+    drawn = drawdown_line([candle(close) for close in ("100", "80", "120", "90")])
+    assert "Drawdown: deepest −25.0 %, now −25.0 %" in drawn
+    assert 'points="0,0 320,96 640,0 960,120"' in drawn
+    assert drawdown_line([candle("1")]) == ""
+
+
+def test_a_series_that_never_fell_lies_at_nought() -> None:
+    assert "deepest 0 %" in drawdown_line([candle("1"), candle("2")])
+
+
+def test_gaps_lie_where_they_are_in_the_strip() -> None:
+    end = datetime(2026, 3, 4, tzinfo=UTC)
+    start = end - timedelta(hours=10)
+    gap = QualityGap(start + timedelta(hours=5), start + timedelta(hours=7), 2, "no_run")
+    strip = quality_strip(MarketQuality(start, end, 10, 8, (gap,)))
+    assert 'class="cause-no_run" x="360.0" width="144.0"' in strip
+    assert "2 of 10 hourly candles missing" in strip

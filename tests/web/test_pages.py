@@ -80,7 +80,7 @@ def test_every_form_works_without_script(deck: Deck, page: str) -> None:
     assert html.count('name="csrf_token"') == len(posts)
 
 
-@pytest.mark.parametrize("page", PAGES[:4])
+@pytest.mark.parametrize("page", PAGES)
 def test_a_page_stays_within_its_query_budget(deck: Deck, page: str) -> None:
     with counted_queries(deck.app) as statements:
         deck.client.get(page.format(run_id=deck.run_id))
@@ -122,7 +122,9 @@ def test_a_search_without_result_shows_the_way_back(deck: Deck) -> None:
 @pytest.mark.parametrize(
     "address",
     ["/?sort=luck", "/?cursor=x", "/runs?status=great", "/runs?trigger=x", "/runs?cursor=x",
-     "/markets?cursor=x", "/markets/BTC-USD?granularity=minutely"],
+     "/runs?period=1y", "/runs?min_seconds=-1", "/runs?min_seconds=1e9", "/markets?cursor=x",
+     "/markets?freshness=x", "/markets?asset_type=x", "/markets/BTC-USD?before=x",
+     "/markets/BTC-USD?granularity=minutely"],
 )  # fmt: skip
 def test_an_address_that_asks_for_nonsense_is_refused_in_words(deck: Deck, address: str) -> None:
     response = deck.client.get(address)
@@ -220,7 +222,7 @@ def test_a_failed_run_shows_class_and_message_in_full(database_url: str, tmp_pat
         page, overview = client.get(f"/runs/{run_id}").text, client.get("/").text
     assert 'class="panel error-panel"' in page
     assert "PermanentProviderError" in page
-    assert "Run again" in page
+    assert "Retry all" in page
     assert "level-failing" in overview
 
 
@@ -233,11 +235,74 @@ def test_a_partial_run_groups_its_problems_and_offers_them_again(
         html = client.get(f"/runs/{finish_run(app, client)}").text
     assert "Problems by market" in html
     assert '<input type="hidden" name="symbols" value="SPX">' in html
+    assert "Retry failed markets" in html
+    assert '<td role="cell" class="log-level">' in html
+
+
+def test_a_retry_leads_to_its_parent_and_back(app: Flask, client: FlaskClient) -> None:
+    parent = finish_run(app, client)
+    retry = finish_run(app, client, symbols="SPX", parent=parent)
+    page, before = client.get(f"/runs/{retry}").text, client.get(f"/runs/{parent}").text
+    assert f'repeats <a href="/runs/{parent}">the succeeded run of' in page
+    assert f'repeated by <a href="/runs/{retry}">the succeeded run of' in before
+
+
+def test_a_form_with_a_parent_that_is_none_is_refused_in_words(client: FlaskClient) -> None:
+    assert send_form(client, "/runs", parent="x").status_code == 404
+
+
+def test_a_run_shows_what_it_did_for_each_market_and_its_log(deck: Deck) -> None:
+    html = deck.client.get(f"/runs/{deck.run_id}").text
+    assert html.count('class="outcome-new"') == 3
+    assert "run finished" in html
+    errors = deck.client.get(f"/runs/{deck.run_id}?level=error").text
+    assert "Nothing was logged at this level" in errors
+    assert "No price moved by 5 %" in deck.client.get(f"/runs/{deck.run_id}?moved=5").text
+
+
+def test_rejected_rows_of_a_run_can_be_downloaded(database_url: str, tmp_path: Path) -> None:
+    with real_app(database_url, tmp_path, mock={"bad_rows": 0.5}) as app:
+        client = app.test_client()
+        html = client.get(f"/runs/{finish_run(app, client)}").text
+        link = next(a["href"] for a in Markup(html).all("a") if "download" in a)
+        csv = client.get(str(link))
+    assert csv.mimetype == "text/csv"
+    assert len(csv.text.splitlines()) - 1 == html.count('class="reason"')
 
 
 def test_runs_are_narrowed_by_address(deck: Deck) -> None:
     assert deck.run_id in deck.client.get("/runs?status=succeeded&trigger=manual").text
     assert "No run matches these filters" in deck.client.get("/runs?status=failed").text
+
+
+def test_runs_are_counted_beside_every_choice(deck: Deck) -> None:
+    html = " ".join(deck.client.get("/runs?status=failed&period=24h").text.split())
+    assert 'succeeded <span class="chip-count">1</span>' in html
+    assert 'failed <span class="chip-count">0</span>' in html
+    assert '<option value="manual">by hand (0)</option>' in html
+    assert "0 runs match" in html
+
+
+def test_runs_are_searched_and_all_of_it_stays_in_the_address(deck: Deck) -> None:
+    page = deck.client.get(f"/runs?search={deck.run_id[:8]}&min_seconds=0&period=7d").text
+    assert deck.run_id in page
+    assert f'name="search" value="{deck.run_id[:8]}"' in page
+    assert f"/fragments/runs?period=7d&amp;min_seconds=0&amp;search={deck.run_id[:8]}" in page
+
+
+def test_the_bar_of_a_run_at_work_grows(slow_app: Flask) -> None:
+    client = slow_app.test_client()
+    start_run(client)
+    other = text(
+        "INSERT INTO ingestion_run (id, status, trigger, provider, owner, lease_until, deadline_at,"
+        " started_at, finished_at, duration_ms) SELECT gen_random_uuid(), 'succeeded', 'cli',"
+        " 'mock', 'x', t, t, t, t, 90000 FROM (SELECT now() - interval '1 hour') n(t)"
+    )
+    with slow_app.app_context(), db.engine.begin() as connection:
+        connection.execute(other)
+    html = client.get("/runs").text
+    assert html.count('<animate attributeName="width"') == 1
+    assert html.count('class="bar-mark"') == 2
 
 
 def test_runs_show_bars_against_the_longest_of_the_page(deck: Deck) -> None:
@@ -276,6 +341,51 @@ def test_a_market_shows_facts_statistics_comparisons_and_candles(deck: Deck) -> 
     assert 'data-candle-chart="/api/markets/ETH-USD/candles"' in html
     assert 'class="line-chart ' in html
     assert "Daily candles" in html
+
+
+def test_a_market_shows_drawdown_completeness_and_who_wrote_its_values(deck: Deck) -> None:
+    html = deck.client.get("/markets/BTC-USD").text
+    assert 'class="line-chart drawdown down"' in html
+    assert "No hour is missing" in html
+    assert html.count(f'href="/runs/{deck.run_id}"') > 20
+
+
+def test_missing_candles_are_shown_with_their_cause(app: Flask, client: FlaskClient) -> None:
+    finish_run(app, client)
+    statement = text(
+        "DELETE FROM market_aggregate WHERE granularity = 'hourly' AND opened_at BETWEEN "
+        "now() - interval '9 hours' AND now() - interval '6 hours'"
+    )
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(statement)
+    html = client.get("/markets/BTC-USD").text
+    assert 'class="quality-strip"' in html
+    assert "3 missing: no run in that hour" in html
+
+
+def test_markets_are_narrowed_by_address(deck: Deck) -> None:
+    found = deck.client.get("/markets?asset_type=index&freshness=fresh&provider=mock").text
+    assert found.count('class="market-cell"') == 1
+    assert "No market matches these filters" in deck.client.get("/markets?freshness=late").text
+
+
+def test_open_alerts_and_a_pause_are_told_on_the_overview(app: Flask, client: FlaskClient) -> None:
+    finish_run(app, client)
+    alert = text(
+        "INSERT INTO alert (rule, subject, severity, state, title, text, pending_at, fired_at) "
+        "VALUES ('r', 's', 'warning', 'firing', 't', 't', now(), now())"
+    )
+    pause = text(
+        "INSERT INTO schedule_pause (schedule, paused_by, reason, until_at) VALUES "
+        "('ingestion', 'ann', 'moving <house>', NULL)"
+    )
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(alert)
+        connection.execute(pause)
+    html = client.get("/").text
+    assert "1 open alert</a>" in html
+    assert "level-paused" in html
+    assert "Paused by ann: moving &lt;house&gt;" in html
 
 
 def test_a_hostile_name_can_not_break_a_page(app: Flask, client: FlaskClient) -> None:

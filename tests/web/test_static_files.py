@@ -20,7 +20,10 @@ def test_address_names_the_content_and_may_be_kept_for_ever(client: FlaskClient)
     answer = client.get(address(client), buffered=True)
     assert "?v=" in address(client)
     assert "immutable" in answer.headers["Cache-Control"]
-    assert "immutable" not in client.get(f"/static/{SHEET}?v=old", buffered=True).headers["Cache-Control"]
+    assert (
+        "immutable"
+        not in client.get(f"/static/{SHEET}?v=old", buffered=True).headers["Cache-Control"]
+    )
 
 
 def test_compressed_file_says_the_same(client: FlaskClient) -> None:

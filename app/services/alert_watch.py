@@ -1,0 +1,153 @@
+"""The alerts' job: say what this process sees, judge the rules, deliver; and the rules at present.
+
+It runs in a thread of its own, after the commits it judges: no run ever waits for it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, Engine, text
+
+from app.alerts.facts import (
+    Followed,
+    load_markets,
+    load_new_runs,
+    load_schedule,
+    load_signals,
+    report_signals,
+)
+from app.alerts.judging import SignalFact, judge_markets, judge_run, judge_schedule, judge_signals
+from app.alerts.outbox import Policy
+from app.alerts.rules import BREAKER_OPEN, CACHE_FALLBACK, RULES, Finding, Rule
+from app.alerts.sending import deliver_due
+from app.alerts.watch import MARKET_RULES, SIGNAL_RULES, WatchOrder, gap_end, judge_all
+from app.alerts.webhook import Webhook, webhook_of
+from app.cache_breaker import CacheMode
+from app.database.base import AnySession
+from app.database.identity import process_name
+from app.ingestion.tick_row import INGESTION
+from app.providers.http import breaker_states
+from app.services.alert_views import RuleView
+from app.services.house import House
+from app.services.overview import freshness_limit
+
+# Several processes look; one round in most of a poll's time is enough.
+PART_OF_A_POLL = 0.8
+
+
+def watch_alerts(engine: Engine, house: House, *, policy: Policy | None = None) -> None:
+    """One round; the deliveries take at most ten seconds of it.
+
+    Raises `SQLAlchemyError` with the database away: the next round finds everything as it was.
+    """
+    patience = policy or Policy()
+    every = timedelta(seconds=house.settings.scheduler_poll_seconds * PART_OF_A_POLL)
+    judge_alerts(engine, house, policy=patience, every=every)
+    webhook = webhook_of(house.settings)
+    if webhook is not None:
+        deliver_due(engine, webhook, clock=house.clock, policy=patience)
+
+
+def judge_alerts(
+    engine: Engine,
+    house: House,
+    *,
+    policy: Policy | None = None,
+    every: timedelta = timedelta(0),
+) -> int:
+    """Report what this process sees and judge every rule once; how many notices came of it.
+
+    Nothing is judged where somebody did so less than `every` ago.
+    """
+    with engine.begin() as connection:
+        report_signals(connection, observe(house), source=process_name())
+    order = order_of(house, webhook_of(house.settings), policy or Policy())
+    with engine.begin() as connection:
+        return judge_all(connection, replace(order, every=every))
+
+
+def observe(house: House) -> list[SignalFact]:
+    """The trouble that only this process can see: its cache, and its breakers."""
+    cache = house.cache_state()
+    signals = [SignalFact(CACHE_FALLBACK, "", cache.reason)] * (cache.mode is CacheMode.FALLBACK)
+    # A provider may be asked at several addresses; an open breaker says more than a half-open one.
+    states = sorted((one.state, one.provider) for one in breaker_states())
+    troubled = {provider: state for state, provider in states if state != "closed"}
+    return signals + [SignalFact(BREAKER_OPEN, name, state) for name, state in troubled.items()]
+
+
+def order_of(house: House, webhook: Webhook | None, policy: Policy) -> WatchOrder:
+    """What a round judges under these settings."""
+    settings, now = house.settings, house.clock()
+    selection = settings.ingestion_markets
+    return WatchOrder(
+        now=now,
+        followed=Followed(
+            provider=settings.ingestion_provider,
+            symbols=tuple(request.symbol for request in selection.requests),
+            top=selection.top,
+            has_history=settings.ingestion_lookback_days > 0,
+        ),
+        schedule=settings.schedule,
+        schedule_name=INGESTION,
+        stale_after=freshness_limit(house, now),
+        min_severity=webhook.min_severity if webhook else None,
+        policy=policy,
+    )
+
+
+def load_rules(session: AnySession, house: House) -> tuple[RuleView, ...]:
+    """Every rule with what it measures now, how many alerts it has open, and when it fired last."""
+    order = order_of(house, webhook_of(house.settings), Policy())
+    values = _present_values(session.connection(), order)
+    rows = session.execute(
+        text(
+            "SELECT rule, count(*) FILTER (WHERE state <> 'resolved') AS open_count, "
+            "max(fired_at) AS fired_at FROM alert GROUP BY rule"
+        )
+    )
+    found = {row.rule: (row.open_count, row.fired_at) for row in rows}
+    return tuple(
+        _rule_view(rule, order, values.get(rule.name, ""), found.get(rule.name, (0, None)))
+        for rule in RULES.values()
+    )
+
+
+def _rule_view(
+    rule: Rule, order: WatchOrder, value: str, counts: tuple[int, datetime | None]
+) -> RuleView:
+    least = order.min_severity
+    return RuleView(
+        name=rule.name,
+        title=rule.title,
+        about=rule.about,
+        severity=rule.severity,
+        wait_seconds=int(rule.wait.total_seconds()),
+        value=value,
+        open_count=counts[0],
+        last_fired_at=counts[1],
+        is_sent=least is not None and rule.severity.rank >= least.rank,
+    )
+
+
+def _present_values(connection: Connection, order: WatchOrder) -> dict[str, str]:
+    now = order.now
+    schedule = load_schedule(connection, order.schedule, name=order.schedule_name, now=now)
+    findings = list(judge_schedule(schedule, now=now))
+    for run in load_new_runs(connection, order.followed, after=None):
+        findings += judge_run(run)
+    values = {finding.rule: finding.value for finding in findings}
+    signals = judge_signals(load_signals(connection))
+    values |= dict.fromkeys(SIGNAL_RULES, "none")
+    values |= {finding.rule: finding.value for finding in signals}
+    markets = load_markets(connection, order.followed, until=gap_end(schedule, now))
+    troubles = judge_markets(markets, now=now, limit=order.stale_after)
+    return values | _market_counts(troubles, len(markets))
+
+
+def _market_counts(troubles: Iterable[Finding], market_count: int) -> dict[str, str]:
+    counts = dict.fromkeys(MARKET_RULES, 0)
+    for finding in troubles:
+        counts[finding.rule] += 1
+    return {rule: f"{count} of {market_count} markets" for rule, count in counts.items()}

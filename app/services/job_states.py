@@ -1,0 +1,99 @@
+"""The jobs of the scheduler: their names, and what each did last in whichever process."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, text
+
+from app.database.base import AnySession
+from app.database.identity import process_name
+
+INGEST = "ingest"
+REAPER = "reaper"
+ALERTS = "alerts"
+PRUNE = "prune"
+TROUBLE_LENGTH = 300
+# Every process does every job: one line in half a period is enough, bad news always.
+_RECORD = """
+    INSERT INTO job_state AS j (name, last_at, last_by, duration_ms, trouble, succeeded_at)
+    VALUES (:name, clock_timestamp(), :by, :duration_ms, :trouble,
+            CASE WHEN :trouble = '' THEN clock_timestamp() END)
+    ON CONFLICT (name) DO UPDATE
+    SET last_at = excluded.last_at, last_by = excluded.last_by,
+        duration_ms = excluded.duration_ms, trouble = excluded.trouble,
+        succeeded_at = coalesce(excluded.succeeded_at, j.succeeded_at)
+    WHERE j.last_at < clock_timestamp() - make_interval(secs => :gap)
+       OR j.trouble <> excluded.trouble
+"""
+_STATES = "SELECT name, last_at, last_by, duration_ms, trouble, succeeded_at FROM job_state"
+
+
+@dataclass(frozen=True, slots=True)
+class JobPlan:
+    """A job of the scheduler: its name in tables and logs, and what it does, for people."""
+
+    name: str
+    title: str
+
+
+PLANS = (
+    JobPlan(INGEST, "Run the tick that is due"),
+    JobPlan(REAPER, "Take up or close runs whose process died"),
+    JobPlan(ALERTS, "Judge the rules and deliver alerts"),
+    JobPlan(PRUNE, "Make months ahead, let go of old data (once an hour)"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job with its last and next time; `trouble` says why the last time did not go well."""
+
+    name: str
+    title: str
+    last_at: datetime | None
+    last_by: str
+    duration_ms: int | None
+    trouble: str
+    next_at: datetime | None
+
+
+def record_job(
+    session: AnySession, name: str, *, duration_ms: int, trouble: str, every_seconds: float
+) -> None:
+    """Note that this process did the job; an empty `trouble` means that it went well."""
+    values = {
+        "name": name,
+        "by": process_name(),
+        "duration_ms": duration_ms,
+        "trouble": trouble[:TROUBLE_LENGTH],
+        "gap": every_seconds / 2,
+    }
+    session.execute(text(_RECORD), values)
+    session.commit()
+
+
+def load_last_success(connection: Connection, name: str) -> datetime | None:
+    """When any process did the job well for the last time."""
+    statement = text("SELECT succeeded_at FROM job_state WHERE name = :name")
+    found: datetime | None = connection.execute(statement, {"name": name}).scalar()
+    return found
+
+
+def load_jobs(session: AnySession, *, every_seconds: float, is_on: bool) -> list[JobView]:
+    """Every planned job; without a scheduler there is no next time."""
+    states = {row.name: row for row in session.execute(text(_STATES))}
+    return [_job(plan, states.get(plan.name), every_seconds, is_on=is_on) for plan in PLANS]
+
+
+def _job(plan: JobPlan, state: object, every_seconds: float, *, is_on: bool) -> JobView:
+    last_at: datetime | None = getattr(state, "last_at", None)
+    period = timedelta(seconds=every_seconds)
+    return JobView(
+        name=plan.name,
+        title=plan.title,
+        last_at=last_at,
+        last_by=getattr(state, "last_by", ""),
+        duration_ms=getattr(state, "duration_ms", None),
+        trouble=getattr(state, "trouble", ""),
+        next_at=last_at + period if last_at and is_on else None,
+    )

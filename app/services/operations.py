@@ -1,0 +1,360 @@
+"""How the operation went over a stretch of time: runs, rows, freshness, causes, sizes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import text
+
+from app.database.base import AnySession
+from app.domain import DAY, EPOCH_MONDAY, HOUR, WEEK, RunStatus
+from app.ingestion.stages import TITLES
+from app.services.followed import FOLLOWED_LISTINGS, followed_values
+from app.services.house import House
+
+# More runs than any schedule makes in the longest look-back but one of every few minutes.
+MOST_RUNS = 20_000
+STAGE_RUNS = 500
+OLDEST_MARKETS = 10
+_BAD = frozenset({RunStatus.FAILED.value, RunStatus.ABANDONED.value})
+_RUNS = """
+    run AS (
+        SELECT * FROM ingestion_run WHERE started_at >= :start AND started_at < :end
+        ORDER BY started_at DESC LIMIT :most
+    )
+"""
+_HISTORY = f"""
+    WITH {_RUNS}, told AS (
+        SELECT r.*, f.duration_ms AS fetch_ms,
+               status IN ('succeeded', 'partial') AS brought,
+               max(finished_at) FILTER (WHERE r.status IN ('succeeded', 'partial')) OVER (
+                   ORDER BY r.started_at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+               ) AS before_at
+        FROM run r LEFT JOIN LATERAL (
+            SELECT s.duration_ms FROM run_stage s
+            WHERE s.run_id = r.id AND s.attempt = r.attempt AND s.name = 'fetch'
+        ) f ON true
+    ), counted AS (
+        SELECT date_bin(make_interval(secs => :step), started_at, :start) AS began_at,
+               count(*) FILTER (WHERE status = 'succeeded') AS succeeded,
+               count(*) FILTER (WHERE status = 'partial') AS partial,
+               count(*) FILTER (WHERE status = 'failed') AS failed,
+               count(*) FILTER (WHERE status = 'cancelled') AS cancelled,
+               count(*) FILTER (WHERE status = 'abandoned') AS abandoned,
+               percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY duration_ms)
+                   FILTER (WHERE brought) AS took,
+               percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY fetch_ms) AS fetch,
+               sum(inserted) AS inserted, sum(updated) AS updated,
+               sum(unchanged) AS unchanged, sum(rejected) AS rejected,
+               min(finished_at) FILTER (WHERE brought) AS first_at,
+               max(finished_at) FILTER (WHERE brought) AS last_at,
+               max(finished_at - before_at) FILTER (WHERE brought) AS longest
+        FROM told GROUP BY 1
+    )
+    SELECT b.began_at, c.*, p.brought_at
+    FROM generate_series(CAST(:start AS timestamptz), CAST(:end AS timestamptz)
+             - interval '1 microsecond', make_interval(secs => :step)) AS b(began_at)
+    CROSS JOIN (
+        SELECT (SELECT finished_at FROM ingestion_run
+                WHERE status IN ('succeeded', 'partial') AND started_at < :start
+                ORDER BY started_at DESC LIMIT 1) AS brought_at
+    ) p
+    LEFT JOIN counted c ON c.began_at = b.began_at
+    ORDER BY b.began_at
+"""  # noqa: S608 - made of constants
+_OUTCOMES = f"""
+    WITH {_RUNS}
+    SELECT provider, status, coalesce(error_class, '') AS error_class, count(*) AS runs,
+           sum(fetched) AS fetched, max(started_at) AS last_at,
+           (array_agg(id ORDER BY started_at DESC))[1] AS last_run_id,
+           (array_agg(error_message ORDER BY started_at DESC))[1] AS message
+    FROM run WHERE finished_at IS NOT NULL
+    GROUP BY provider, status, 3 ORDER BY last_at DESC
+"""  # noqa: S608
+_STAGES = """
+    SELECT s.name, count(*) AS runs,
+           percentile_cont(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY s.duration_ms) AS took,
+           sum(s.inserted + s.updated) AS written, sum(s.unchanged) AS unchanged
+    FROM (SELECT id, attempt FROM ingestion_run
+          WHERE started_at >= :start AND started_at < :end AND status IN ('succeeded', 'partial')
+          ORDER BY started_at DESC LIMIT :most) r
+    JOIN run_stage s ON s.run_id = r.id AND s.attempt = r.attempt
+    WHERE s.duration_ms IS NOT NULL GROUP BY s.name
+"""
+_OLDEST = f"""
+    SELECT f.symbol, s.observed_at, count(*) OVER () AS markets
+    FROM ({FOLLOWED_LISTINGS}) f
+    CROSS JOIN LATERAL (
+        SELECT observed_at FROM market_snapshot s
+        WHERE s.market_id = f.market_id AND s.provider = :provider
+        ORDER BY observed_at DESC LIMIT 1
+    ) s
+    ORDER BY s.observed_at, f.symbol LIMIT :limit
+"""  # noqa: S608 - the inner statement is a constant
+# The partitions of a table count as the table.
+_TABLES = """
+    SELECT coalesce(pg_partition_root(c.oid), c.oid)::regclass::text AS name,
+           sum(pg_total_relation_size(c.oid))::bigint AS total_bytes,
+           sum(pg_indexes_size(c.oid))::bigint AS index_bytes,
+           sum(greatest(coalesce(t.n_live_tup, 0), 0))::bigint AS rows,
+           pg_database_size(current_database()) AS database_bytes
+    FROM pg_class c LEFT JOIN pg_stat_user_tables t ON t.relid = c.oid
+    WHERE c.relkind IN ('r', 'p') AND c.relnamespace = current_schema()::regnamespace
+    GROUP BY 1 ORDER BY 2 DESC, 1
+"""
+
+
+class LookBack(StrEnum):
+    """How far the charts reach back."""
+
+    DAY = "24h"
+    WEEK = "7d"
+    MONTH = "30d"
+    QUARTER = "90d"
+
+    @property
+    def length(self) -> timedelta:
+        """The whole stretch."""
+        return {"24h": DAY, "7d": WEEK, "30d": 30 * DAY, "90d": 90 * DAY}[self.value]
+
+    @property
+    def step(self) -> timedelta:
+        """What one point of a chart stands for."""
+        return {"24h": HOUR, "7d": 6 * HOUR, "30d": DAY, "90d": DAY}[self.value]
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """The runs that began in `[began_at, ended_at)`; times in milliseconds, None where none is.
+
+    `took` is of runs that brought data, `fetch` of every fetch stage that ended; each is the
+    median and the 90th percentile. `age_ms` is the longest that no run had brought data.
+    """
+
+    began_at: datetime
+    ended_at: datetime
+    succeeded: int = 0
+    partial: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    abandoned: int = 0
+    took_p50_ms: int | None = None
+    took_p90_ms: int | None = None
+    fetch_p50_ms: int | None = None
+    fetch_p90_ms: int | None = None
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    age_ms: int | None = None
+
+    @property
+    def runs(self) -> int:
+        """How many runs ended, however they did."""
+        return self.succeeded + self.partial + self.failed + self.cancelled + self.abandoned
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why runs failed, with the newest of them."""
+
+    provider: str
+    error_class: str
+    runs: int
+    last_at: datetime
+    last_run_id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderUse:
+    """How the runs of one provider ended, and the rows they were given."""
+
+    provider: str
+    runs: int
+    failed: int
+    fetched: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageUse:
+    """What a stage took in the newest runs that brought data, in milliseconds."""
+
+    title: str
+    runs: int
+    p50_ms: int
+    p90_ms: int
+    written: int
+    unchanged: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarketAge:
+    """The newest observation of a market."""
+
+    symbol: str
+    observed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TableSize:
+    """A table with its indexes, in bytes; `rows` is PostgreSQL's own estimate."""
+
+    name: str
+    total_bytes: int
+    index_bytes: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """Everything the page of metrics draws from the database."""
+
+    look_back: LookBack
+    buckets: tuple[Bucket, ...]
+    providers: tuple[ProviderUse, ...]
+    causes: tuple[Cause, ...]
+    stages: tuple[StageUse, ...]
+    oldest: tuple[MarketAge, ...]
+    market_count: int
+    tables: tuple[TableSize, ...]
+    database_bytes: int
+
+    @property
+    def runs(self) -> int:
+        """The runs that ended in the look-back."""
+        return sum(bucket.runs for bucket in self.buckets)
+
+    @property
+    def is_capped(self) -> bool:
+        """True where there were more runs than are counted."""
+        return self.runs >= MOST_RUNS
+
+
+def load_operations(session: AnySession, house: House, look_back: LookBack) -> Operations:
+    """The history up to now, in five queries, whatever the number of runs."""
+    now = house.clock()
+    step = look_back.step
+    end = now - (now - EPOCH_MONDAY) % step + step
+    values = {
+        "start": end - look_back.length,
+        "end": end,
+        "step": step.total_seconds(),
+        "most": MOST_RUNS,
+    }
+    outcomes = session.execute(text(_OUTCOMES), values).all()
+    oldest = _load_oldest(session, house)
+    tables = session.execute(text(_TABLES)).all()
+    return Operations(
+        look_back=look_back,
+        buckets=tuple(_fill_ages(session.execute(text(_HISTORY), values), step, now)),
+        providers=tuple(_providers(outcomes)),
+        causes=tuple(_causes(outcomes)),
+        stages=_load_stages(session, values),
+        oldest=tuple(MarketAge(row.symbol, row.observed_at) for row in oldest),
+        market_count=oldest[0].markets if oldest else 0,
+        tables=tuple(
+            TableSize(row.name, row.total_bytes, row.index_bytes, row.rows) for row in tables
+        ),
+        database_bytes=tables[0].database_bytes if tables else 0,
+    )
+
+
+def _fill_ages(rows: Iterable[Any], step: timedelta, now: datetime) -> Iterable[Bucket]:
+    """The buckets in order, each with the longest time without new data inside it."""
+    brought_at: datetime | None = None
+    for row in rows:
+        brought_at = brought_at or row.brought_at
+        bucket = _bucket(row, step)
+        ages = [row.longest] if row.longest is not None else []
+        if brought_at is not None and row.first_at is not None:
+            ages.append(row.first_at - brought_at)
+        brought_at = row.last_at or brought_at
+        if brought_at is not None:
+            ages.append(min(bucket.ended_at, now) - brought_at)
+        longest = max(ages, default=None)
+        yield replace(bucket, age_ms=None if longest is None else _milliseconds(longest))
+
+
+def _bucket(row: Any, step: timedelta) -> Bucket:
+    began_at = row[0]
+    if row.succeeded is None:
+        return Bucket(began_at, began_at + step)
+    took, fetch = row.took or (None, None), row.fetch or (None, None)
+    return Bucket(
+        began_at=began_at,
+        ended_at=began_at + step,
+        succeeded=row.succeeded,
+        partial=row.partial,
+        failed=row.failed,
+        cancelled=row.cancelled,
+        abandoned=row.abandoned,
+        took_p50_ms=_rounded(took[0]),
+        took_p90_ms=_rounded(took[1]),
+        fetch_p50_ms=_rounded(fetch[0]),
+        fetch_p90_ms=_rounded(fetch[1]),
+        inserted=row.inserted,
+        updated=row.updated,
+        unchanged=row.unchanged,
+        rejected=row.rejected,
+    )
+
+
+def _rounded(milliseconds: float | None) -> int | None:
+    return None if milliseconds is None else round(milliseconds)
+
+
+def _milliseconds(span: timedelta) -> int:
+    return max(0, round(span.total_seconds() * 1000))
+
+
+def _providers(outcomes: Iterable[Any]) -> list[ProviderUse]:
+    found: dict[str, ProviderUse] = {}
+    for row in outcomes:
+        known = found.get(row.provider, ProviderUse(row.provider, 0, 0, 0))
+        found[row.provider] = ProviderUse(
+            row.provider,
+            known.runs + row.runs,
+            known.failed + (row.runs if row.status in _BAD else 0),
+            known.fetched + row.fetched,
+        )
+    return sorted(found.values(), key=lambda use: (-use.runs, use.provider))
+
+
+def _causes(outcomes: Iterable[Any]) -> list[Cause]:
+    return [
+        Cause(
+            provider=row.provider,
+            error_class=row.error_class or row.status,
+            runs=row.runs,
+            last_at=row.last_at,
+            last_run_id=str(row.last_run_id),
+            message=row.message or "",
+        )
+        for row in outcomes
+        if row.status in _BAD
+    ]
+
+
+def _load_stages(session: AnySession, values: dict[str, Any]) -> tuple[StageUse, ...]:
+    rows = session.execute(text(_STAGES), values | {"most": STAGE_RUNS})
+    found = {row.name: row for row in rows}
+    return tuple(
+        StageUse(
+            title=title,
+            runs=row.runs,
+            p50_ms=round(row.took[0]),
+            p90_ms=round(row.took[1]),
+            written=row.written,
+            unchanged=row.unchanged,
+        )
+        for name, title in TITLES.items()
+        if (row := found.get(name)) is not None
+    )
+
+
+def _load_oldest(session: AnySession, house: House) -> list[Any]:
+    values = followed_values(house.settings) | {"limit": OLDEST_MARKETS}
+    return list(session.execute(text(_OLDEST), values))

@@ -1,0 +1,143 @@
+"""Is the data good now, and why not: one word, one sentence in terms of age, one line of detail.
+
+The sentence goes on after the word: `Good — 120 markets, newest 1 min old`, `Failing — BTC-USD is
+42 min old, limit 30 min: the last 2 runs failed with HTTP 429`.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from app.domain import RunStatus
+from app.services.views import HealthState, RunView, SchedulePauseView
+
+_HTTP_STATUS = re.compile(r"\bHTTP[ /]*(?:status )?(\d{3})\b", re.IGNORECASE)
+_BAD = (RunStatus.FAILED, RunStatus.ABANDONED)
+_GOOD = (RunStatus.SUCCEEDED, RunStatus.PARTIAL)
+
+
+@dataclass(frozen=True, slots=True)
+class FreshnessFacts:
+    """The markets that have data: how many, how many of them are late, and between which ages."""
+
+    market_count: int
+    late_count: int
+    newest: datetime | None
+    oldest: datetime | None
+    oldest_symbol: str | None
+
+
+def judge(
+    finished: Sequence[RunView],
+    fresh: FreshnessFacts,
+    *,
+    now: datetime,
+    limit: timedelta,
+    pause: SchedulePauseView | None = None,
+) -> HealthState:
+    """The state of the data by its age, the finished runs (newest first) and a pause in force.
+
+    Runs that failed are worse than a pause, a pause explains late data.
+    """
+    failed = _failed_in_a_row(finished)
+    if not finished and not fresh.market_count:
+        reason = pause.words if pause else "No run has finished so far."
+        level = "paused" if pause else "empty"
+        return HealthState(level, "nothing has been collected yet", reason)
+    late = _lateness(fresh, now=now, limit=limit)
+    cause = _failure(finished, failed) or _pause(pause)
+    if failed:
+        headline = f"{late or _freshness(fresh, now=now)}: {cause}"
+        return HealthState("failing", headline, finished[0].error_message or "")
+    if pause:
+        headline = f"{late or _freshness(fresh, now=now)}: {cause}"
+        return HealthState("paused", headline, pause.words)
+    if late:
+        return HealthState("late", f"{late}: {_silence(finished, now)}", _partial(finished))
+    return HealthState("good", _freshness(fresh, now=now), _partial(finished))
+
+
+def format_age(age: timedelta) -> str:
+    """An age in its largest fitting unit: 42 s, 17 min, 3 h, 5 d."""
+    seconds = max(0, int(age.total_seconds()))
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size or (unit == "min" and seconds >= size):
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 market`, `2 markets`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _freshness(fresh: FreshnessFacts, *, now: datetime) -> str:
+    if fresh.newest is None:
+        return "there is no data"
+    return f"{counted(fresh.market_count, 'market')}, newest {format_age(now - fresh.newest)} old"
+
+
+def _lateness(fresh: FreshnessFacts, *, now: datetime, limit: timedelta) -> str:
+    """Which market is how old, and how many others are late too; empty when none is."""
+    if fresh.oldest is None or not fresh.late_count:
+        return ""
+    age, most = format_age(now - fresh.oldest), format_age(limit)
+    others = fresh.late_count - 1
+    if not others:
+        return f"{fresh.oldest_symbol} is {age} old, limit {most}"
+    more = f"{others:,} more of {counted(fresh.market_count, 'market')}"
+    return f"{fresh.oldest_symbol} and {more} are late, up to {age} old, limit {most}"
+
+
+def _failure(finished: Sequence[RunView], failed: int) -> str:
+    if not failed:
+        return ""
+    runs = "the last run" if failed == 1 else f"the last {failed} runs"
+    same = {_http_status(run) for run in finished[:failed]}
+    status = same.pop() if len(same) == 1 else ""
+    return f"{runs} failed with HTTP {status}" if status else f"{runs} failed"
+
+
+def _http_status(run: RunView) -> str:
+    found = _HTTP_STATUS.search(run.error_message or "")
+    return found.group(1) if found else ""
+
+
+def _pause(pause: SchedulePauseView | None) -> str:
+    if pause is None:
+        return ""
+    if pause.until_at is None:
+        return "the schedule is paused until somebody resumes it"
+    return f"the schedule is paused until {pause.until_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _silence(finished: Sequence[RunView], now: datetime) -> str:
+    """Why data is late though no run failed."""
+    good = next((run for run in finished if run.status in _GOOD), None)
+    if good is None or good.finished_at is None:
+        return "no run has succeeded yet"
+    since = format_age(now - good.finished_at)
+    return f"the last good run ended {since} ago and brought nothing newer"
+
+
+def _failed_in_a_row(finished: Sequence[RunView]) -> int:
+    count = 0
+    for run in finished:
+        if run.status not in _BAD:
+            break
+        count += 1
+    return count
+
+
+def _partial(finished: Sequence[RunView]) -> str:
+    last = finished[0] if finished else None
+    if last is None or last.status is not RunStatus.PARTIAL:
+        return ""
+    parts = []
+    if last.problem_count:
+        parts.append(f"{counted(last.problem_count, 'market')} could not be served")
+    if last.counts.rejected:
+        verb = "was" if last.counts.rejected == 1 else "were"
+        parts.append(f"{counted(last.counts.rejected, 'row')} {verb} set aside")
+    return f"The last run was partial: {' and '.join(parts)}." if parts else ""

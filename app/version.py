@@ -1,0 +1,3 @@
+"""The version of Tapedeck, as it stands in pyproject.toml."""
+
+VERSION = "0.1.0"

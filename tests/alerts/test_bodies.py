@@ -1,0 +1,158 @@
+"""What a delivery says, in each format."""
+
+import json
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from app.alerts.bodies import LARGEST_BODY, Message, Told, combine, write_body
+from app.alerts.changes import NoticeKind
+from app.alerts.rules import Severity
+from app.logs import register_secret
+from tests.alerts.making import NOON
+
+RUN = UUID("11111111-2222-3333-4444-555555555555")
+LATER = NOON + timedelta(minutes=5)
+
+
+def told(**values: Any) -> Told:
+    defaults: dict[str, Any] = {
+        "kind": NoticeKind.FIRED,
+        "rule": "run_failed",
+        "subject": "mock",
+        "severity": Severity.CRITICAL,
+        "title": "The run from mock failed",
+        "text": "The host is away.",
+        "noticed_at": NOON,
+        "fired_at": NOON,
+        "run_id": RUN,
+    }
+    return Told(**(defaults | values))
+
+
+def body(format_name: str, *items: Told, url: str = "https://deck.example") -> dict[str, Any]:
+    message = Message(UUID(int=1), LATER, combine(items), url)
+    content: dict[str, Any] = json.loads(write_body(message, format_name))
+    return content
+
+
+def test_ours_says_what_is_wrong_since_when_and_where_to_look() -> None:
+    assert body("standard", told()) == {
+        "type": "alert.firing",
+        "timestamp": "2026-11-20T12:05:00.000Z",
+        "data": {
+            "rule": "run_failed",
+            "severity": "critical",
+            "state": "firing",
+            "title": "The run from mock failed",
+            "text": "The host is away.",
+            "startedAt": "2026-11-20T12:00:00.000Z",
+            "runId": str(RUN),
+            "url": f"https://deck.example/runs/{RUN}",
+        },
+    }
+
+
+def test_the_end_says_when_it_was() -> None:
+    content = body("standard", told(kind=NoticeKind.RESOLVED, noticed_at=LATER))
+    assert (content["type"], content["data"]["state"]) == ("alert.resolved", "resolved")
+    assert content["data"]["resolvedAt"] == "2026-11-20T12:05:00.000Z"
+
+
+def test_without_the_dashboards_address_there_is_no_link() -> None:
+    assert "url" not in body("standard", told(), url="")["data"]
+    assert body("alertmanager", told(), url="")["alerts"][0]["generatorURL"] == ""
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        ([NoticeKind.REMINDED], "alert.reminder"),
+        ([NoticeKind.REMINDED, NoticeKind.FIRED], "alert.firing"),
+        ([NoticeKind.REMINDED, NoticeKind.RESOLVED], "alert.reminder"),
+        ([NoticeKind.RESOLVED, NoticeKind.RESOLVED], "alert.resolved"),
+    ],
+)
+def test_the_type_is_that_of_what_is_still_wrong(kinds: list[NoticeKind], expected: str) -> None:
+    items = [told(kind=kind, subject=str(number)) for number, kind in enumerate(kinds)]
+    assert body("standard", *items)["type"] == expected
+
+
+def test_a_subject_that_changed_often_is_told_once_as_it_is_now() -> None:
+    flips = [told(kind=kind) for kind in (NoticeKind.FIRED, NoticeKind.RESOLVED) * 10]
+    content = body("standard", *flips)
+    assert (content["data"]["state"], content["data"]["changes"]) == ("resolved", 20)
+    assert content["data"]["title"].endswith("(changed 20 times)")
+
+
+def test_a_large_group_is_counted_whole_and_listed_in_part() -> None:
+    markets = [f"COIN{number:03}-USD" for number in range(500)]
+    items = [
+        told(rule="market_stale", subject=name, market=name, run_id=None, severity=Severity.WARNING)
+        for name in markets
+    ]
+    data = body("standard", *items)["data"]
+    assert (data["count"], len(data["alerts"]), data["title"]) == (
+        500,
+        20,
+        "Market stale: 500 firing",
+    )
+    assert data["text"].endswith("… and 480 more")
+    assert body("alertmanager", *items)["truncatedAlerts"] == 480
+
+
+@pytest.mark.parametrize("format_name", ["standard", "slack", "alertmanager"])
+def test_a_body_stays_under_twenty_kilobytes(format_name: str) -> None:
+    long = "漢" * 5000
+    items = [told(subject=f"{number}", title=long, text=long) for number in range(100)]
+    message = Message(UUID(int=1), NOON, combine(items), "https://deck.example")
+    assert len(write_body(message, format_name).encode()) <= LARGEST_BODY
+
+
+@pytest.mark.parametrize("format_name", ["standard", "slack", "alertmanager"])
+def test_a_secret_in_a_reason_is_masked(format_name: str) -> None:
+    register_secret("hunter2-and-more")
+    text = "Refused: key hunter2-and-more at postgresql://ada:pa55word@db/x."
+    message = Message(UUID(int=1), NOON, (told(text=text),))
+    written = write_body(message, format_name)
+    assert "hunter2" not in written
+    assert "pa55word" not in written
+
+
+def test_slack_gets_text_and_an_attachment_with_nothing_to_expand() -> None:
+    content = body("slack", told(title="<!channel> & <b>"))
+    assert content["text"] == "[critical] &lt;!channel&gt; &amp; &lt;b&gt;"
+    (attachment,) = content["attachments"]
+    assert set(attachment) == {
+        "color",
+        "fallback",
+        "text",
+        "footer",
+        "ts",
+        "title",
+        "title_link",
+    }
+    assert attachment["ts"] == int(LATER.timestamp())
+
+
+def test_alertmanager_receivers_get_version_four() -> None:
+    content = body("alertmanager", told(), told(subject="other", kind=NoticeKind.RESOLVED))
+    assert (content["version"], content["status"]) == ("4", "firing")
+    assert content["groupLabels"] == {"alertname": "run_failed"}
+    assert content["commonLabels"] == {"alertname": "run_failed", "severity": "critical"}
+    firing, resolved = content["alerts"]
+    assert firing["labels"]["provider"] == "mock"
+    assert (firing["status"], firing["endsAt"]) == ("firing", "0001-01-01T00:00:00Z")
+    assert (resolved["status"], resolved["endsAt"]) == ("resolved", "2026-11-20T12:00:00.000Z")
+    assert firing["fingerprint"] != resolved["fingerprint"]
+    assert set(firing) == {
+        "status",
+        "labels",
+        "annotations",
+        "startsAt",
+        "endsAt",
+        "generatorURL",
+        "fingerprint",
+    }

@@ -1,0 +1,205 @@
+"""The application as the fault tests run it: ticks every few seconds, rows that carry a signature.
+
+Every attempt of a run draws a signature and gives it as the price of all its markets, so rows of
+two attempts, or a part of one, can be told in the tables.
+"""
+
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import Decimal
+from itertools import count, islice, takewhile
+from pathlib import Path
+from typing import Any
+
+from apscheduler.schedulers import base
+from flask import Flask
+from sqlalchemy import Connection
+
+from app import create_app, job_clock, jobs
+from app.database import bulk
+from app.domain import Candle, Granularity, Listing, MarketRequest, Snapshot
+from app.ingestion import run_row
+from app.providers.base import (
+    Batch,
+    Capabilities,
+    Provider,
+    Resolution,
+    provider_classes,
+    register,
+)
+from app.services.job_states import ALERTS
+from app.settings import Settings
+from app.settings_loader import LoadedSettings
+
+PROVIDER = "signed"
+MARKETS = 20
+EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+@register(PROVIDER)
+class Signed(Provider):
+    """Gives every market the same price, drawn anew by each attempt, after a moment's thought."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Snapshots only."""
+        return Capabilities(batch_size=1000)
+
+    def resolve_listings(self, requests: Sequence[MarketRequest]) -> Resolution:
+        """Every symbol is its own id."""
+        return Resolution([Listing(PROVIDER, one.symbol, one.symbol) for one in requests])
+
+    def fetch_snapshots(self, listings: Sequence[Listing]) -> Batch[Snapshot]:
+        """The signature as price of all."""
+        signature = Decimal(random.randrange(1, 10**15))
+        self.context.stop.wait(random.uniform(0, 0.2))
+        self.context.on_call("ok", 0.1)
+        now = self.context.clock()
+        return Batch([Snapshot(listing, now, signature) for listing in listings])
+
+    def fetch_candles(
+        self, listings: Sequence[Listing], granularity: Granularity, start: datetime, end: datetime
+    ) -> Batch[Candle]:
+        """None: what is derived from snapshots is enough."""
+        return Batch()
+
+
+@dataclass(frozen=True, slots=True)
+class EverySeconds:
+    """A schedule that is due every so many seconds; to the program it is like a cron expression."""
+
+    seconds: float
+    expression: str = "every few seconds"
+    timezone: str = "UTC"
+
+    def upcoming(self, after: datetime) -> Iterator[datetime]:
+        """The due instants after `after`."""
+        first = int((after - EPOCH).total_seconds() // self.seconds) + 1
+        return (EPOCH + timedelta(seconds=self.seconds * number) for number in count(first))
+
+    def next_after(self, instant: datetime) -> datetime:
+        """The first due instant after."""
+        return next(self.upcoming(instant))
+
+    def latest_until(self, instant: datetime) -> datetime:
+        """The last due instant at or before."""
+        return self.next_after(instant) - timedelta(seconds=self.seconds)
+
+    def due_between(self, after: datetime, until: datetime, *, limit: int = 1000) -> list[datetime]:
+        """The due instants in `(after, until]`."""
+        return list(islice(takewhile(lambda due: due <= until, self.upcoming(after)), limit))
+
+    def describe(self) -> str:
+        """In words."""
+        return f"every {self.seconds} seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one process is set up; times in seconds."""
+
+    url: str
+    folder: Path
+    tick: float = 1.0
+    poll: float = 0.1
+    lease: float = 1.0
+    beat: float = 0.25
+    skew: float = 0.0
+    max_attempts: int = 3
+    failpoint: str = ""
+    broken: str = ""
+
+    def with_failpoint(self, name: str) -> "Plan":
+        """The same, to be killed at that point."""
+        return replace(self, failpoint=name)
+
+
+def build(plan: Plan) -> Flask:
+    """The application of a plan. Its times are shorter than the settings would allow."""
+    prepare(tick=plan.tick, skew=plan.skew)
+    if plan.broken:
+        BREAKS[plan.broken]()
+    settings = Settings(
+        database_url=plan.url,
+        instance_path=plan.folder,
+        ingestion_provider=PROVIDER,
+        ingestion_markets=",".join(f"M{number:02}-USD" for number in range(MARKETS)),
+        ingestion_lookback_days=0,
+        run_max_attempts=plan.max_attempts,
+    ).model_copy(
+        update={
+            "run_lease_seconds": plan.lease,
+            "run_heartbeat_seconds": plan.beat,
+            "scheduler_poll_seconds": plan.poll,
+        }
+    )
+    groups = {name: cls.Settings() for name, cls in provider_classes().items()}
+    return create_app(LoadedSettings(settings, groups), clock=clock_of(plan.skew))
+
+
+def clock_of(skew: float) -> Callable[[], datetime]:
+    """A clock that goes before or after the true one."""
+    return lambda: datetime.now(UTC) + timedelta(seconds=skew)
+
+
+def prepare(*, tick: float, skew: float) -> None:
+    """Have this process follow a schedule of seconds, by a wall clock that is wrong."""
+    Settings.schedule = property(lambda self: EverySeconds(tick))  # type: ignore[assignment]
+    # Judging alerts is tested elsewhere and would take most of the time here.
+    jobs.JOBS.pop(ALERTS, None)
+    if skew:
+        base.datetime = job_clock.datetime = _skewed(skew)  # type: ignore[misc]
+
+
+def _skewed(skew: float) -> type[datetime]:
+    class Skewed(datetime):
+        """The wall clock as a host with a wrong one sees it."""
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            """The time with its error."""
+            return datetime.now(tz) + timedelta(seconds=skew)
+
+    return Skewed
+
+
+def _take_fence_off() -> None:
+    """Anybody may close and keep alive any run, whoever works on it."""
+    anyone = "id = :id AND (CAST(:attempt AS int) IS NOT NULL)"
+    run_row._CLOSE = run_row._CLOSE.replace(run_row._MINE, anyone)
+    run_row._BEAT = run_row._BEAT.replace(run_row._MINE, anyone)
+
+
+def _commit_every_row() -> None:
+    """Rows appear one by one, as with a program that keeps no transaction."""
+    merge = bulk._merge_chunk
+
+    def one_by_one(connection: Connection, target: Any, chunk: Any, run_id: Any) -> Any:
+        total = bulk.MergeCounts()
+        for row in chunk:
+            total += merge(connection, target, [row], run_id)
+            connection.connection.dbapi_connection.commit()  # type: ignore[union-attr]
+        return total
+
+    bulk._merge_chunk = one_by_one
+
+
+BREAKS = {"no fence": _take_fence_off, "commit per row": _commit_every_row}
+
+
+def from_environment() -> Flask:
+    """For gunicorn: `tests.faults.deck:from_environment()`."""
+    return build(
+        Plan(
+            url=os.environ["DATABASE_URL"],
+            folder=Path(os.environ["INSTANCE_PATH"]),
+            tick=float(os.environ["FAULTS_TICK"]),
+            poll=0.5,
+            lease=3,
+            beat=0.5,
+            skew=float(os.environ["FAULTS_SKEW"]),
+        )
+    )

@@ -1,0 +1,106 @@
+"""A PostgreSQL of a test's own that can be frozen, thawed, stopped hard and started again."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.database.embedded import EmbeddedPostgres
+from tests.conftest import TEMPLATE_NAME, prepare_template
+from tests.servers import FAST_AND_LOOSE, create_database, make_enterable_directory
+
+
+class OwnPostgres:
+    """A server of its own, with a migrated database at `url`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._data = folder / "postgres"
+        self._server = EmbeddedPostgres(self._data, options=FAST_AND_LOOSE)
+        admin = self._server.start()
+        prepare_template(create_database(admin, TEMPLATE_NAME))
+        self.url = create_database(admin, "tapedeck_faults", TEMPLATE_NAME)
+        self._frozen: list[int] = []
+
+    @property
+    def master(self) -> int:
+        """The process id of the postmaster."""
+        return int((self._data / "postmaster.pid").read_text().split()[0])
+
+    def freeze(self) -> None:
+        """Stop every process of the server where it stands (SIGSTOP)."""
+        self._frozen = [self.master]
+        os.kill(self.master, signal.SIGSTOP)
+        self._frozen += children_of(self.master)
+        for pid in self._frozen[1:]:
+            signal_if_there(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let every frozen process go on."""
+        for pid in reversed(self._frozen):
+            signal_if_there(pid, signal.SIGCONT)
+        self._frozen = []
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Frozen while the block lasts."""
+        self.freeze()
+        try:
+            yield
+        finally:
+            self.thaw()
+
+    def stop_hard(self) -> None:
+        """End the server as an immediate shutdown does: it recovers from its log at the start."""
+        master = self.master
+        os.kill(master, signal.SIGQUIT)
+        while os.path.exists(f"/proc/{master}") and state_of(master) != "Z":
+            os.sched_yield()
+
+    def start(self) -> None:
+        """Bring the server back."""
+        self._server.start()
+
+    def close(self) -> None:
+        """End the server for good."""
+        self.thaw()
+        self._server.release()
+
+
+@contextmanager
+def own_postgres() -> Iterator[OwnPostgres]:
+    """A server that ends with the block."""
+    folder = make_enterable_directory()
+    server = OwnPostgres(folder)
+    try:
+        yield server
+    finally:
+        server.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that this one started."""
+    listing = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
+    return [int(word) for word in listing.stdout.split()]
+
+
+def signal_if_there(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process that may have ended."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def state_of(pid: int) -> str:
+    """One letter: R, S, T (stopped), Z (ended, not yet waited for), or nothing when it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[0]
