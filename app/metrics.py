@@ -142,6 +142,7 @@ INGESTION_LAST_SUCCESS = _gauge(
 INGESTION_FRESHNESS = _gauge(
     "ingestion_freshness_seconds", "Age of the newest snapshot of a market.", "market"
 )
+ALERTS_OPEN = _gauge("alerts_open", "Alerts that are firing, by severity.", "severity")
 CACHE_MODE = _gauge(
     "cache_mode", "1 for the tier of this process's cache that serves now, 0 for the other.", "mode"
 )

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -26,6 +26,8 @@ SECONDS = 2.0
 START_SECONDS = 60.0
 JSON = "/api/snapshots/latest?limit=250"
 WORKERS, THREADS = "2", "4"
+PRODUCT = ("--config", "gunicorn.conf.py", "wsgi:app")
+BARE = ("--config", "benchmarks/bare_gunicorn.py", "benchmarks.bare:app")
 _NEW_VERSION = "UPDATE data_version SET token = gen_random_uuid()"
 
 
@@ -36,10 +38,10 @@ def measure(server: BenchServer) -> list[Figure]:
     collect(url, server.folder)
     with ExitStack() as stack:
         redis = stack.enter_context(ValkeyServer(save="", appendonly="no"))
-        bare = stack.enter_context(serving(bare_command, {}))
-        memory = stack.enter_context(serving(product_command, environment(url, server.folder)))
+        bare = stack.enter_context(serving(BARE, {"WEB_WORKERS": WORKERS, "WEB_THREADS": THREADS}))
+        memory = stack.enter_context(serving(PRODUCT, environment(url, server.folder)))
         remote = environment(url, server.folder) | {"REDIS_URL": redis.connection_url}
-        shared = stack.enter_context(serving(product_command, remote))
+        shared = stack.enter_context(serving(PRODUCT, remote))
         taken = interleave(_tasks(bare, memory, shared, url))
     server.drop("web")
     rates = {name: f"{sorted(values)[len(values) // 2]:.0f}/s" for name, values in taken.items()}
@@ -116,29 +118,15 @@ def environment(url: str, folder: Path) -> dict[str, str]:
     }
 
 
-def product_command(port: int) -> list[str]:
-    """As `flask serve` ends."""
-    return ["--config", "gunicorn.conf.py", "wsgi:app"]
-
-
-def bare_command(port: int) -> list[str]:
-    """The same workers over the bare route."""
-    return [
-        *("--bind", f"127.0.0.1:{port}", "--worker-class", "gthread", "--keep-alive", "5"),
-        *("--workers", WORKERS, "--threads", THREADS, "--no-control-socket"),
-        "benchmarks.bare:app",
-    ]
-
-
 @contextmanager
-def serving(command: Callable[[int], list[str]], settings: dict[str, str]) -> Iterator[int]:
+def serving(command: Sequence[str], settings: Mapping[str, str]) -> Iterator[int]:
     """A gunicorn of its own; gives its port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", *command(port)],
-        env=clean_environment() | settings | {"HOST": "127.0.0.1", "PORT": str(port)},
+        [sys.executable, "-m", "gunicorn", *command],
+        env=clean_environment() | dict(settings) | {"HOST": "127.0.0.1", "PORT": str(port)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

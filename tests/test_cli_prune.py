@@ -1,6 +1,7 @@
 """`flask prune` on a real database: what it says, what it does, and how it exits."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from click.testing import Result
@@ -10,6 +11,7 @@ from sqlalchemy import text
 from app.cli_prune import _size
 from app.extensions import db
 from app.services import pruning
+from app.services.metrics import load_business
 from tests.apps import bare_app
 from tests.months import day, lay_out, store_snapshots
 
@@ -89,6 +91,43 @@ def test_a_database_that_is_away_is_said_in_a_line() -> None:
         result = prune(app)
     assert result.exit_code == 1
     assert result.stderr.startswith("Failed: The database could not be reached")
+
+
+def store_runs(*ages_in_days: int) -> None:
+    with db.engine.begin() as connection:
+        for age in ages_in_days:
+            connection.execute(
+                text(
+                    "WITH r AS (INSERT INTO ingestion_run (id, status, trigger, provider, owner,"
+                    " started_at, finished_at, lease_until, deadline_at) VALUES"
+                    " (gen_random_uuid(), 'succeeded', 'cli', 'mock', 'me', :at, :at, :at, :at)"
+                    " RETURNING id), j AS (INSERT INTO rejected_row (run_id, provider, kind,"
+                    " reason, detail, raw) SELECT id, 'mock', 'candle', 'off_grid', '', '' FROM r)"
+                    " INSERT INTO run_stage (run_id, attempt, position, name, status, started_at,"
+                    " inserted) SELECT id, 1, 0, 'snapshots', 'succeeded', :at, 5 FROM r"
+                ),
+                {"at": NOW - timedelta(days=age)},
+            )
+
+
+def counters(app: Flask) -> dict[tuple[str, str], float]:
+    samples = load_business(db.session, app.extensions["tapedeck"])
+    db.session.rollback()
+    return {
+        (sample.name, str(sorted(sample.labels.items()))): sample.value
+        for sample in samples
+        if sample.metric.kind.value == "counter"
+    }
+
+
+def test_no_counter_falls_when_runs_are_pruned(app: Flask) -> None:
+    store_runs(300, 200, 150, 1)
+    before = counters(app)
+    assert {4, 20} <= set(before.values())
+    assert "runs" in prune(app).stdout
+    assert counters(app) == before
+    assert prune(app).exit_code == 0
+    assert counters(app) == before
 
 
 @pytest.mark.parametrize(

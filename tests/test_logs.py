@@ -140,13 +140,21 @@ def test_long_exception_keeps_its_end(lines: Lines) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["two\nlines", "\r\n", "\x1b[31mred", "a\u2028b\u2029c", "\x85", "\x00", "\ud800", 'quote"\\'],
+    ["two\nlines", "\r\n", "\x1b[31mred", "a\u2028b\u2029c", "\x85", "\x00", 'quote"\\'],
 )
 def test_hostile_text_stays_on_one_ascii_line(lines: Lines, text: str) -> None:
     logger.info(text, extra={"field": text, f"key{text}": 1})
     (line,) = lines()
     assert line["event"] == text
     assert line["field"] == text
+
+
+def test_lone_surrogate_stays_on_one_ascii_line() -> None:
+    # Straight to the formatter: what pytest captures of a log has to be text that xdist can send.
+    record = logging.LogRecord("tests.logs", logging.INFO, "", 0, "\ud800", None, None)
+    written = LineFormatter().format(record)
+    assert written.isascii()
+    assert json.loads(written)["event"] == "\ud800"
 
 
 def test_megabyte_is_cut_to_the_stated_size(lines: Lines) -> None:

@@ -34,7 +34,12 @@ Listener = Callable[[str, StageCounts | None], None]
 # How soon a run hears that somebody asked another process to stop it.
 CANCEL_LOOK_SECONDS = 1.0
 # The point of `app.failpoints` at the beginning of a stage.
-_POINTS = {"fetch": "fetch", "comparisons": "comparisons", "cache": "cache"}
+_POINTS = {
+    "fetch": "fetch",
+    "candles": "mid-merge",
+    "comparisons": "comparisons",
+    "cache": "cache",
+}
 
 
 @dataclass(frozen=True, slots=True)

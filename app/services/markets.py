@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import RowMapping, text
 
 from app.database.base import AnySession
-from app.domain import Granularity
+from app.domain import Granularity, Window
 from app.errors import InvalidRequest, NotFound
 from app.services.paging import check_limit, read_cursor, write_cursor
 from app.services.searching import like_pattern, searchable
@@ -73,21 +73,49 @@ MARKET_WITH_LISTINGS = """
                FILTER (WHERE l.id IS NOT NULL), '[]') AS listings
     FROM market m LEFT JOIN listing l ON l.market_id = m.id
 """
-_STATISTICS = """
-    SELECT DISTINCT ON (r.provider, r."window") r.*
-    FROM market_roi_statistic r WHERE r.market_id = :market_id
-    ORDER BY r.provider, r."window", r.last_at DESC
-"""
+# One look into the index for each window and provider, however long the history is.
+_STATISTICS = f"""
+    SELECT r.*
+    FROM listing l CROSS JOIN unnest(ARRAY[{", ".join(f"'{window}'" for window in Window)}]) AS w
+    CROSS JOIN LATERAL (
+        SELECT * FROM market_roi_statistic
+        WHERE market_id = l.market_id AND provider = l.provider AND "window" = w
+        ORDER BY last_at DESC LIMIT 1
+    ) r
+    WHERE l.market_id = :market_id
+"""  # noqa: S608 - made of an enumeration
+# Those that the market is first of: from one to the next in the index. Those that it is second of:
+# may be every market, so they are taken by symbol until there are enough.
 _COMPARISONS = """
+    WITH RECURSIVE other(id) AS (
+        (SELECT against_market_id FROM market_comparison
+         WHERE market_id = :market_id ORDER BY against_market_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT c.against_market_id FROM market_comparison c
+                WHERE c.market_id = :market_id AND c.against_market_id > o.id
+                ORDER BY c.against_market_id LIMIT 1)
+        FROM other o WHERE o.id IS NOT NULL
+    ), forward AS (
+        SELECT c.* FROM other o JOIN listing l ON l.market_id = :market_id
+        CROSS JOIN LATERAL (
+            SELECT * FROM market_comparison
+            WHERE market_id = :market_id AND against_market_id = o.id AND provider = l.provider
+            ORDER BY observed_at DESC LIMIT 1
+        ) c
+    ), backward AS (
+        SELECT c.* FROM market o JOIN listing l ON l.market_id = o.id
+        CROSS JOIN LATERAL (
+            SELECT * FROM market_comparison
+            WHERE market_id = o.id AND against_market_id = :market_id AND provider = l.provider
+            ORDER BY observed_at DESC LIMIT 1
+        ) c
+        WHERE EXISTS (SELECT FROM market_comparison WHERE against_market_id = :market_id)
+        ORDER BY o.symbol LIMIT 50
+    )
     SELECT a.symbol, b.symbol AS against_symbol, c.*
-    FROM (
-        SELECT DISTINCT ON (market_id, against_market_id, provider) *
-        FROM market_comparison
-        WHERE market_id = :market_id OR against_market_id = :market_id
-        ORDER BY market_id, against_market_id, provider, observed_at DESC
-    ) c
+    FROM (SELECT * FROM forward UNION ALL SELECT * FROM backward) c
     JOIN market a ON a.id = c.market_id JOIN market b ON b.id = c.against_market_id
-    ORDER BY a.symbol, b.symbol LIMIT 50
+    ORDER BY a.symbol, b.symbol, c.provider LIMIT 50
 """
 _CANDLES = """
     WITH chosen AS (

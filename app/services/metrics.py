@@ -12,6 +12,7 @@ from app.cache_breaker import CacheMode
 from app.database.base import AnySession
 from app.domain import RunStatus
 from app.metrics import Metric, Sample
+from app.services.alerts import count_open_alerts
 from app.services.followed import FOLLOWED_LISTINGS, followed_values
 from app.services.house import House
 
@@ -106,13 +107,17 @@ def load_scrape(session: AnySession, house: House) -> list[Sample]:
 
 
 def load_business(session: AnySession, house: House) -> list[Sample]:
-    """What the tables say, in five queries."""
+    """What the tables say, in six queries."""
     return [
         *_run_samples(session),
         *_last_run(session),
         *_stage_samples(session),
         *_rejected_samples(session),
         *_freshness(session, house),
+        *(
+            Sample(metrics.ALERTS_OPEN, count, {"severity": severity})
+            for severity, count in count_open_alerts(session).items()
+        ),
         *_cache_mode(house),
         Sample(metrics.DATABASE_UP, 1.0),
     ]

@@ -19,9 +19,9 @@ from flask import Flask
 from sqlalchemy import Connection
 
 from app import create_app, job_clock, jobs
-from app.database import bulk
+from app.database.bulk import MergeCounts
 from app.domain import Candle, Granularity, Listing, MarketRequest, Snapshot
-from app.ingestion import run_row
+from app.ingestion import run_row, snapshots
 from app.providers.base import (
     Batch,
     Capabilities,
@@ -174,17 +174,17 @@ def _take_fence_off() -> None:
 
 
 def _commit_every_row() -> None:
-    """Rows appear one by one, as with a program that keeps no transaction."""
-    merge = bulk._merge_chunk
+    """Snapshots appear one by one, as with a program that keeps no transaction."""
+    merge = snapshots.merge_rows
 
-    def one_by_one(connection: Connection, target: Any, chunk: Any, run_id: Any) -> Any:
-        total = bulk.MergeCounts()
-        for row in chunk:
-            total += merge(connection, target, [row], run_id)
+    def one_by_one(connection: Connection, target: Any, rows: Any, *, run_id: Any) -> Any:
+        total = MergeCounts()
+        for row in rows:
+            total += merge(connection, target, [row], run_id=run_id)
             connection.connection.dbapi_connection.commit()  # type: ignore[union-attr]
         return total
 
-    bulk._merge_chunk = one_by_one
+    snapshots.merge_rows = one_by_one  # type: ignore[attr-defined]
 
 
 BREAKS = {"no fence": _take_fence_off, "commit per row": _commit_every_row}

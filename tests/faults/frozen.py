@@ -10,7 +10,10 @@ from pathlib import Path
 
 from app.database.embedded import EmbeddedPostgres
 from tests.conftest import TEMPLATE_NAME, prepare_template
-from tests.servers import FAST_AND_LOOSE, create_database, make_enterable_directory
+from tests.servers import create_database, make_enterable_directory
+
+# Not synchronous_commit=off: what was committed has to be there after a hard stop.
+OPTIONS = {"fsync": "off", "full_page_writes": "off"}
 
 
 class OwnPostgres:
@@ -18,7 +21,7 @@ class OwnPostgres:
 
     def __init__(self, folder: Path) -> None:
         self._data = folder / "postgres"
-        self._server = EmbeddedPostgres(self._data, options=FAST_AND_LOOSE)
+        self._server = EmbeddedPostgres(self._data, options=OPTIONS)
         admin = self._server.start()
         prepare_template(create_database(admin, TEMPLATE_NAME))
         self.url = create_database(admin, "tapedeck_faults", TEMPLATE_NAME)

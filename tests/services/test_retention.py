@@ -40,7 +40,9 @@ def keeping(**days: int) -> Settings:
 
 @pytest.fixture(scope="module")
 def module_engine(fresh_database_url: str) -> Iterator[Engine]:
-    engine = create_engine(fresh_database_url, connect_args={"options": "-c timezone=UTC"})
+    # Whoever waits for a lock that it should not need fails soon.
+    options = "-c timezone=UTC -c lock_timeout=5000"
+    engine = create_engine(fresh_database_url, connect_args={"options": options})
     yield engine
     engine.dispose()
 

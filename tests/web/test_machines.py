@@ -29,6 +29,7 @@ def test_the_scrape_is_prometheus_text_of_declared_names(app: Flask, client: Fla
     assert response.content_type.startswith("text/plain; version=")
     assert {family.name for family in families} <= names
     assert (values["ingestion_success_total"], values["database_up"]) == (1, 1)
+    assert response.text.count("\nalerts_open{severity=") == 3
 
 
 def test_the_scrape_answers_while_the_database_is_away(tmp_path: Path) -> None:

@@ -1,0 +1,192 @@
+"""Faults seen through real web processes: what pages and probes answer while they last."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import psycopg2
+from sqlalchemy import make_url
+
+from app.paths import ROOT
+from tests.faults.frozen import OwnPostgres, children_of
+from tests.faults.oracle import examine
+from tests.faults.scenarios import Bench, Finding, await_true, settled
+from tests.faults.visitor import Answer, Visitor, ask, seconds_until_served
+from tests.faults.worker_setup import note_a_run
+from tests.processes import free_port, serving
+
+PAGES = ("/", "/runs", "/api/runs", "/api/snapshots/latest", "/readyz")
+QUIET = {"INGESTION_CRON_EXPRESSION": "0 0 1 1 *"}
+PAGE_SECONDS, PROBE_SECONDS, BACK_SECONDS = 4.0, 0.1, 5.0
+_pause = threading.Event()
+
+
+def frozen(bench: Bench, server: OwnPostgres, *, seconds: float, leeway: float = 1.0) -> Finding:
+    """PostgreSQL stands still. `leeway` multiplies the limits, for machines busy otherwise."""
+    bench.clear()
+    note_a_run(bench.url)
+    with serving(bench.folder, bench.url, QUIET | {"WEB_WORKERS": "2"}) as web:
+        for path in PAGES:
+            seconds_until_served(web.url, path)
+        with server.frozen():
+            pages, probes = Visitor(web.url, PAGES), Visitor(web.url, ["/healthz"])
+            pages.start()
+            probes.start()
+            _pause.wait(seconds)
+            seen, probed = pages.finish(), probes.finish()
+        back = seconds_until_served(web.url)
+    slowest, worst = _slowest(seen), _slowest(probed)
+    finding = Finding(
+        f"PostgreSQL frozen {seconds:.0f} s",
+        f"{len(seen)} pages, slowest {slowest:.1f} s; {len(probed)} probes, slowest "
+        f"{worst * 1000:.0f} ms; served again after {back:.1f} s",
+    )
+    _expect_status(finding, seen, 503)
+    _expect_status(finding, probed, 200)
+    _expect(finding, "a page took", slowest, PAGE_SECONDS * leeway)
+    _expect(finding, "/healthz took", worst, PROBE_SECONDS * leeway)
+    _expect(finding, "the return took", back, BACK_SECONDS * leeway)
+    return finding
+
+
+def exhausted(bench: Bench) -> Finding:
+    """Somebody else holds every connection that PostgreSQL gives."""
+    bench.clear()
+    note_a_run(bench.url)
+    held: list[psycopg2.extensions.connection] = []
+    with serving(bench.folder, bench.url, QUIET | {"WEB_WORKERS": "1"}) as web:
+        seconds_until_served(web.url)
+        try:
+            _hold_all(bench.url, held)
+            during = [ask(web.url, path) for path in (*PAGES, "/healthz")]
+        finally:
+            for connection in held:
+                connection.close()
+        back = seconds_until_served(web.url)
+    answers = {one.path: one.status for one in during}
+    finding = Finding(
+        "PostgreSQL's connections exhausted",
+        f"{len(held)} held; pages {answers['/']}, healthz {answers['/healthz']}; served again "
+        f"after {back:.1f} s",
+    )
+    _expect_status(finding, [one for one in during if one.path != "/healthz"], 503)
+    _expect_status(finding, [one for one in during if one.path == "/healthz"], 200)
+    _expect(finding, "the return took", back, BACK_SECONDS)
+    return finding
+
+
+def instances(bench: Bench, *, ticks: int, tick: float = 2.0, workers: int = 3) -> Finding:
+    """Two hosts, their clocks 0.8 s apart, and a random worker killed every few seconds."""
+    bench.clear()
+    kills = 0
+    with (
+        _instance(bench, skew=-0.4, tick=tick, workers=workers) as first,
+        _instance(bench, skew=0.4, tick=tick, workers=workers) as second,
+    ):
+        wanted = f"SELECT count(*) >= {ticks} FROM schedule_tick"
+        deadline = time.monotonic() + 30 + 2 * ticks * tick
+        while not await_true(bench, wanted, seconds=random.uniform(1, 2) * tick):
+            if time.monotonic() > deadline:
+                break
+            victims = children_of(random.choice([first, second]).pid)
+            if victims:
+                with suppress(ProcessLookupError):
+                    os.kill(random.choice(victims), signal.SIGKILL)
+                    kills += 1
+        evidence = settled(bench, bench.plan(tick=tick, lease=3.0, poll=0.5))
+    engine = bench.engine()
+    owners = examine(engine, tick_seconds=tick)
+    engine.dispose()
+    finding = Finding(
+        f"2 instances x {workers} workers, {ticks} ticks, workers killed",
+        f"{kills} kills; {evidence.figures}",
+        [*evidence.wrong, *(set(owners.wrong) - set(evidence.wrong))],
+    )
+    if sum(evidence.ticks.values()) < ticks:
+        finding.problems.append(f"only {sum(evidence.ticks.values())} ticks have a row")
+    if not evidence.runs.get("succeeded"):
+        finding.problems.append("no run succeeded, so nothing was shown")
+    return finding
+
+
+@contextmanager
+def _instance(
+    bench: Bench, *, skew: float, tick: float, workers: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    port = free_port()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "DATABASE_URL": bench.url,
+        "INSTANCE_PATH": str(bench.folder / f"instance-{port}"),
+        "PORT": str(port),
+        "WEB_WORKERS": str(workers),
+        "RUN_GRACE_SECONDS": "1",
+        "FAULTS_SKEW": str(skew),
+        "FAULTS_TICK": str(tick),
+    }
+    command = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py")]
+    with (bench.folder / f"instance-{port}.log").open("ab") as log:
+        process = subprocess.Popen(
+            [*command, "tests.faults.deck:from_environment()"],
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        seconds_until_served(f"http://127.0.0.1:{port}", "/healthz", limit=60)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:
+            for pid in children_of(process.pid):
+                os.kill(pid, signal.SIGKILL)
+            process.kill()
+            process.wait()
+
+
+def _hold_all(url: str, held: list[psycopg2.extensions.connection]) -> None:
+    """Take every connection, those of others too."""
+    address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    try:
+        while len(held) < 1000:
+            held.append(psycopg2.connect(address))
+            if len(held) == 1:
+                held[0].autocommit = True
+            elif len(held) % 20 == 0:
+                _end_others(held)
+    except psycopg2.OperationalError:
+        return
+
+
+def _end_others(held: list[psycopg2.extensions.connection]) -> None:
+    mine = [connection.info.backend_pid for connection in held]
+    with held[0].cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE backend_type = 'client backend' AND NOT pid = ANY(%s)",
+            (mine,),
+        )
+
+
+def _slowest(answers: Sequence[Answer]) -> float:
+    return max(one.seconds for one in answers)
+
+
+def _expect(finding: Finding, what: str, seconds: float, limit: float) -> None:
+    if seconds > limit:
+        finding.problems.append(f"{what} {seconds:.2f} s, and {limit:g} s is the limit")
+
+
+def _expect_status(finding: Finding, answers: Sequence[Answer], status: int) -> None:
+    others = {(one.path, one.status) for one in answers if one.status != status}
+    finding.problems += [f"{path} answered {found}" for path, found in sorted(others)]
