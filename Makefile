@@ -21,6 +21,7 @@ help:
 	@echo 'make bench    measure everything beside its peers (ONLY=name for one figure)'
 	@echo 'make browser  drive the dashboard in a real Chromium'
 	@echo 'make screenshots   take the pictures of the documents anew'
+	@echo 'make faults   kill, stop and freeze everything at full length (ARGS="kills" for one fault)'
 	@echo 'make assets   bring the browser libraries to static/vendor'
 	@echo 'make lock     write the lock files anew (LOCK_OPTIONS=--upgrade for newer versions)'
 
@@ -44,6 +45,9 @@ screenshots: .venv/.requirements-dev static/vendor/.checked
 
 bench: .venv/.requirements-dev .venv-bench/.requirements-bench static/vendor/.checked
 	@exec $(VENV_PYTHON) -m benchmarks $(ONLY)
+
+faults: .venv/.requirements-dev static/vendor/.checked
+	@exec $(VENV_PYTHON) -m tests.faults.run $(ARGS)
 
 assets: static/vendor/.checked
 

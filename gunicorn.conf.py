@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from prometheus_client import multiprocess
@@ -23,6 +24,7 @@ except SettingsError as error:
     print(format_problems(error), file=sys.stderr)
     raise SystemExit(2) from None
 
+_sign_of_life = -1
 # Read by the workers when they import app.metrics; one folder a master.
 _metrics_directory = Path(tempfile.gettempdir()) / f"tapedeck-metrics-{os.getuid()}-{os.getpid()}"
 os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_metrics_directory))
@@ -86,16 +88,24 @@ def when_ready(server):
 
 def post_worker_init(worker):
     """Start the scheduler in the worker: threads would not survive the fork."""
+    global _sign_of_life
+    # gunicorn closes its own before `worker_exit`.
+    _sign_of_life = os.dup(worker.tmp.fileno())
     start_jobs(worker.app.wsgi())
+
+
+def _say_still_here():
+    """What the master looks at: it takes a worker that is silent for `timeout` seconds for dead."""
+    now = time.monotonic()
+    os.utime(_sign_of_life, (now, now))
 
 
 def worker_exit(server, worker):
     """Let a run finish, or end it cleanly, before the worker goes."""
     application = worker.app.callable
     if application is not None:
-        # The master takes a worker that says nothing for `timeout` seconds for dead.
         stop_jobs(
-            application, grace_seconds=_settings.run_grace_seconds, still_here=worker.notify
+            application, grace_seconds=_settings.run_grace_seconds, still_here=_say_still_here
         )
 
 

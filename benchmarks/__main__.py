@@ -38,11 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [name for name in groups if not only or any(_belongs(name, word) for word in only)]
     if not chosen:
         parser.error(f"there is no figure {' '.join(only)}")
-    figures = _measure(chosen)
-    if only:
-        figures = [figure for figure in figures if _is_asked(figure, only)]
+    measured = _measure(chosen)
+    figures = [figure for figure in measured if not only or _is_asked(figure, only)]
     print_table(figures)
-    write_results(figures, keep_others=bool(only))
+    write_results(measured, groups=chosen)
     return 0 if all(figure.holds for figure in figures) else 1
 
 

@@ -90,19 +90,21 @@ def print_table(figures: Sequence[Figure]) -> None:
 
 
 def write_results(
-    figures: Sequence[Figure], path: Path = RESULTS, *, keep_others: bool = False
+    figures: Sequence[Figure], *, groups: Sequence[str], path: Path = RESULTS
 ) -> None:
-    """Write the figures as JSON; `keep_others` leaves those that were not measured now."""
-    known = {item["name"]: item for item in (_load(path) if keep_others else [])}
-    for figure in figures:
-        known[figure.name] = {
-            "name": figure.name,
-            "ratio": round(figure.ratio, 4) if math.isfinite(figure.ratio) else None,
-            "bar": figure.bar_text,
-            "holds": figure.holds,
-            "detail": figure.detail,
-        }
-    path.write_text(json.dumps({"figures": list(known.values())}, indent=2) + "\n")
+    """Write the figures as JSON in place of those of `groups`; figures of other groups stay."""
+    others = [item for item in _load(path) if str(item["name"]).split("-")[0] not in groups]
+    path.write_text(json.dumps({"figures": [*others, *map(_as_json, figures)]}, indent=2) + "\n")
+
+
+def _as_json(figure: Figure) -> dict[str, object]:
+    return {
+        "name": figure.name,
+        "ratio": round(figure.ratio, 4) if math.isfinite(figure.ratio) else None,
+        "bar": figure.bar_text,
+        "holds": figure.holds,
+        "detail": figure.detail,
+    }
 
 
 def _load(path: Path) -> list[dict[str, object]]:

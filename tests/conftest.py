@@ -10,6 +10,7 @@ from flask_migrate import upgrade
 
 from app.database.embedded import EmbeddedPostgres
 from app.paths import MIGRATIONS
+from app.providers import http_limits
 from tests.apps import bare_app
 from tests.servers import (
     FAST_AND_LOOSE,
@@ -40,6 +41,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the folder after the last worker has ended."""
     if not hasattr(config, "workerinput"):
         shutil.rmtree(config.stash[SESSION_DIRECTORY], ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def forget_provider_servers() -> Iterator[None]:
+    """Breakers and budgets are the process's: none of a test's own servers may outlive it."""
+    yield
+    http_limits._channels.clear()
 
 
 @pytest.fixture(scope="session")

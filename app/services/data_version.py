@@ -14,7 +14,8 @@ import psycopg2
 from sqlalchemy.exc import OperationalError
 
 _READ = """
-    SELECT (SELECT token FROM data_version WHERE kind = 'data'), r.id, r.status, r.attempt
+    SELECT (SELECT token FROM data_version WHERE kind = 'data'),
+           (SELECT max(paused_at) FROM schedule_pause), r.id, r.status, r.attempt
     FROM (SELECT 1) one LEFT JOIN LATERAL (
         SELECT id, status, attempt FROM ingestion_run ORDER BY started_at DESC, id DESC LIMIT 1
     ) r ON true
@@ -23,7 +24,7 @@ _READ = """
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """What is stored now: `data` changes with the market data, `runs` with every run's status."""
+    """What is stored now: `data` changes with market data, `runs` with run status and pauses."""
 
     data: str
     runs: str
@@ -80,10 +81,10 @@ class DataVersion:
             self._connection.autocommit = True
         with self._connection.cursor() as cursor:
             cursor.execute(_READ)
-            token, run_id, status, attempt = cursor.fetchone()
+            token, paused_at, run_id, status, attempt = cursor.fetchone()
         return Versions(
             data=str(token or "none"),
-            runs=f"{run_id}.{status}.{attempt}",
+            runs=f"{run_id}.{status}.{attempt}.{paused_at and int(paused_at.timestamp() * 1e6)}",
             has_active_run=status == "running",
         )
 

@@ -12,7 +12,8 @@ from werkzeug.wrappers import Response
 from app.errors import InvalidRequest
 from app.extensions import db
 from app.services.about import load_about
-from app.services.operations import LookBack, load_operations
+from app.services.operation_views import LookBack
+from app.services.operations import load_operations
 from app.services.overview import freshness_limit
 from app.services.process_figures import load_process_figures
 from app.services.schedule import (

@@ -12,7 +12,7 @@ from operator import attrgetter
 
 from markupsafe import Markup
 
-from app.services.operations import Bucket, LookBack, Operations
+from app.services.operation_views import Bucket, LookBack, Operations
 from app.web.formats import compact_text, duration_text
 
 WIDTH, HEIGHT = 1000, 300

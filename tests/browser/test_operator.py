@@ -17,7 +17,7 @@ def test_ingest_now_shows_its_progress_to_the_end(page: Page) -> None:
 
 def test_partial_run_is_found_opened_and_retried(page: Page) -> None:
     page.goto("/runs")
-    page.get_by_role("link", name=re.compile("partial")).first.click()
+    page.locator("label.chip", has_text="partial").click()
     expect(page).to_have_url(re.compile("status=partial"))
     page.locator("main a[href^='/runs/']").first.click()
     expect(page.locator("main")).to_contain_text("SPX")

@@ -23,6 +23,7 @@ from tests.faults.oracle import Evidence, examine
 
 SLACK_SECONDS = 5.0
 SETTLE_SECONDS = 40.0
+DYING_SECONDS = 30.0
 POINTS = (
     "tick-claimed",
     "run-opened",
@@ -99,26 +100,21 @@ def random_kills(bench: Bench, *, kills: int, every: float = 0.25) -> Finding:
 def named_points(
     bench: Bench, *, points: Sequence[str] = POINTS, rounds: int = 1, broken: str = ""
 ) -> Finding:
-    """A worker that kills itself at each point; another one takes the work up."""
+    """A worker that kills itself at each point; the next one takes the work up."""
     bench.clear()
     plan = bench.plan(broken=broken)
     problems = []
-    with crew(plan, size=1) as workers:
+    with crew(plan, size=0) as workers:
         for point in tuple(points) * rounds:
             died = workers.hire(plan.with_failpoint(point))
-            # The other one must leave it the tick, so it stands still until then.
-            others = [worker for worker in workers.workers if worker is not died]
-            for worker in others:
-                signal_if_there(worker.pid or 0, signal.SIGSTOP)
-            died.join(20)
+            died.join(DYING_SECONDS)
             if died.exitcode != -signal.SIGKILL:
                 problems.append(f"the point {point} was not reached")
-                died.kill()
-                died.join()
-            workers.workers.remove(died)
-            for worker in others:
-                signal_if_there(worker.pid or 0, signal.SIGCONT)
-            _pause.wait(plan.lease + 0.5)
+            workers.dismiss()
+            workers.hire()
+            await_true(bench, _ALL_CLOSED)
+            workers.dismiss()
+        workers.hire()
         evidence = settled(bench, plan)
     figures = f"{len(points)} points x {rounds}; {evidence.figures}"
     finding = _finding("worker killed at each named point", figures, evidence)
@@ -183,10 +179,10 @@ def server_restarts(bench: Bench, server: OwnPostgres, *, restarts: int) -> Find
     )
 
 
-def server_down_over_ticks(bench: Bench, server: OwnPostgres) -> Finding:
+def server_down_over_ticks(bench: Bench, server: OwnPostgres, *, tick: float = 4.0) -> Finding:
     """PostgreSQL away over two ticks and a half."""
     bench.clear()
-    plan = bench.plan(tick=4.0)
+    plan = bench.plan(tick=tick)
     with crew(plan, size=3):
         _await(bench, "SELECT count(*) > 0 FROM schedule_tick WHERE status = 'ran'")
         server.stop_hard()
@@ -350,4 +346,6 @@ def _finding(fault: str, figures: str, evidence: Evidence) -> Finding:
 def _expect_notice(finding: Finding, evidence: Evidence, plan: Plan) -> None:
     limit = plan.beat + plan.lease + plan.poll + SLACK_SECONDS
     if evidence.slowest_notice > limit:
-        finding.problems.append(f"a dead run was noticed only after {evidence.slowest_notice:.1f} s")
+        finding.problems.append(
+            f"a dead run was noticed only after {evidence.slowest_notice:.1f} s"
+        )

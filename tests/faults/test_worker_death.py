@@ -8,6 +8,7 @@ import pytest
 import urllib3
 from sqlalchemy import create_engine, text
 
+from tests.faults.worker_setup import note_a_run
 from tests.processes import WebProcess, serving
 
 SLOW = {
@@ -50,37 +51,40 @@ def count_rows(database_url: str) -> dict[str, int]:
     return counts
 
 
-def note_a_run(database_url: str) -> None:
-    """Have the start believe that there is data, so that it makes no first run of its own."""
-    engine = create_engine(database_url)
-    with engine.begin() as connection:
-        connection.execute(
-            text(
-                "INSERT INTO ingestion_run (id, status, trigger, provider, owner, lease_until, "
-                "deadline_at, finished_at) VALUES (gen_random_uuid(), 'failed', 'cli', 'mock', "
-                "'test', now(), now(), now())"
-            )
-        )
-    engine.dispose()
-
-
-@pytest.mark.timeout(180)
-def test_killed_run_is_closed_as_abandoned_and_the_next_one_works(
-    fresh_database_url: str, tmp_path: Path
-) -> None:
-    note_a_run(fresh_database_url)
-    with serving(tmp_path, fresh_database_url, SLOW) as web:
+def start_and_kill(folder: Path, database_url: str) -> str:
+    """The id of a run whose process was killed in the middle of it, nothing of it stored."""
+    note_a_run(database_url)
+    before = count_rows(database_url)
+    with serving(folder, database_url, SLOW) as web:
         answer = ask(web, "POST", "/api/ingest", Prefer="respond-async")
-        run_id = answer.json()["runId"]
         assert answer.status == 202
         assert ask(web, "POST", "/api/ingest").status == 409
         web.kill()
-    assert set(count_rows(fresh_database_url).values()) == {0}
+    assert count_rows(database_url) == before
+    run_id: str = answer.json()["runId"]
+    return run_id
+
+
+@pytest.mark.timeout(180)
+def test_killed_run_is_taken_up_as_the_next_attempt(
+    fresh_database_url: str, tmp_path: Path
+) -> None:
+    run_id = start_and_kill(tmp_path, fresh_database_url)
     with serving(tmp_path, fresh_database_url, QUICK) as web:
+        run = await_status(web, run_id, "succeeded")
+    assert run["attempt"] == 2
+    assert min(count_rows(fresh_database_url).values()) > 0
+
+
+@pytest.mark.timeout(180)
+def test_killed_run_that_may_not_be_begun_again_is_abandoned_and_the_next_one_works(
+    fresh_database_url: str, tmp_path: Path
+) -> None:
+    run_id = start_and_kill(tmp_path, fresh_database_url)
+    with serving(tmp_path, fresh_database_url, QUICK | {"RUN_MAX_ATTEMPTS": "1"}) as web:
         dead = await_status(web, run_id, "abandoned")
         assert "no sign of life" in dead["errorMessage"]
         assert ask(web, "POST", "/api/ingest").json()["status"] == "succeeded"
-    assert min(count_rows(fresh_database_url).values()) > 0
 
 
 @pytest.mark.timeout(120)

@@ -9,7 +9,8 @@ from flask import Flask
 from sqlalchemy import text
 
 from app.extensions import db
-from app.services.operations import LookBack, Operations, load_operations
+from app.services.operation_views import LookBack, Operations
+from app.services.operations import load_operations
 from app.services.process_figures import quantile
 from tests.apps import bare_app
 from tests.web.real_app import empty_tables
