@@ -6,7 +6,6 @@ from app.services.markets import load_latest_snapshots
 from benchmarks.figures import Figure, at_most, interleave, ratio, say, seconds, timed
 from benchmarks.growth import fill
 from benchmarks.postgres import BenchServer, add_markets, pooled
-from benchmarks.tape import START
 
 MARKETS = 5_000
 LARGE, SMALL = 2_000, 20  # snapshots a market
@@ -15,9 +14,9 @@ WARM_UP = 3
 _FILL = """
     INSERT INTO market_snapshot (market_id, provider, observed_at, price, volume, market_cap,
         volatility, roi_1h_pct, roi_24h_pct, roi_7d_pct, roi_30d_pct, run_id)
-    SELECT m, 'mock', :start + h * interval '5 minutes', 100 + h / 7.0 + m, 5000.25 * m, 1e9 / m,
+    SELECT m, 'mock', now() - h * interval '5 minutes', 100 + h / 7.0 + m, 5000.25 * m, 1e9 / m,
            0.0123, 0.1, 0.2, 0.3, 0.4, gen_random_uuid()
-    FROM generate_series(0, :count - 1) h, generate_series(1, :markets) m
+    FROM generate_series(:count, 1, -1) h, generate_series(1, :markets) m
 """
 
 
@@ -27,15 +26,15 @@ class Tape:
     def __init__(self, url: str, count: int) -> None:
         self._engine = pooled(url)
         add_markets(self._engine, MARKETS)
-        fill(self._engine, "market_snapshot", _FILL, start=START, count=count, markets=MARKETS)
+        fill(self._engine, "market_snapshot", _FILL, count=count, markets=MARKETS)
 
     def read(self) -> float:
-        """Seconds for a page of the newest snapshot of every market."""
+        """Seconds for a page by price: the newest snapshot of every market has to be read."""
         return timed(self._read)
 
     def _read(self) -> None:
         with Session(self._engine) as session:
-            page = load_latest_snapshots(session, provider="mock", limit=250)
+            page = load_latest_snapshots(session, provider="mock", sort="-price", limit=250)
         if len(page.rows) != 250:
             raise AssertionError("the page is not full")
 

@@ -24,12 +24,14 @@ from app.ingestion.run_row import (
     close_with_report,
     is_cancelled,
 )
+from app.ingestion.validation import storable_text
 from app.logs import bind
 from app.metrics import observe_provider_call
 from app.providers.base import ProviderContext, provider_class
 from app.settings import ProviderSettings
 
 logger = logging.getLogger(__name__)
+MESSAGE_LENGTH = 2000
 Listener = Callable[[str, StageCounts | None], None]
 # How soon a run hears that somebody asked another process to stop it.
 CANCEL_LOOK_SECONDS = 1.0
@@ -187,7 +189,8 @@ def describe_failure(error: Exception) -> tuple[RunStatus, str, str]:
         status = RunStatus.CANCELLED if error.reason == "cancelled" else RunStatus.FAILED
         return status, error.reason, str(error)
     if isinstance(error, AppError):
-        return RunStatus.FAILED, type(error).__name__, str(error)
+        # A provider's own words may hold what PostgreSQL does not take.
+        return RunStatus.FAILED, type(error).__name__, storable_text(str(error), MESSAGE_LENGTH)
     if isinstance(error, DBAPIError):
         said = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
         is_away = getattr(error.orig, "pgcode", None) is None
