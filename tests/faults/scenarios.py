@@ -18,7 +18,7 @@ from app.extensions import db
 from app.services.ticks import run_due_tick
 from tests.faults.crew import Crew, crew
 from tests.faults.deck import Plan, build
-from tests.faults.frozen import OwnPostgres, signal_if_there
+from tests.faults.frozen import OwnPostgres
 from tests.faults.oracle import Evidence, examine
 
 SLACK_SECONDS = 5.0
