@@ -28,7 +28,6 @@ PICTURES = (
     ("overview-dark", "/", "dark", DESKTOP),
     ("overview-phone", "/", "light", PHONE),
     ("market", "/markets/BTC-USD", "light", DESKTOP),
-    ("market-dark", "/markets/BTC-USD", "dark", DESKTOP),
     ("runs", "/runs", "light", DESKTOP),
     ("compare", "/compare?markets=BTC-USD,ETH-USD,SOL-USD", "light", DESKTOP),
     ("schedule", "/schedule", "light", DESKTOP),
