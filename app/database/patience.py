@@ -158,7 +158,9 @@ class Watch:
         now = time.monotonic()
         for one in waiting:
             if now - one.since > one.limit_seconds:
-                logger.warning("database operation cut off", extra={"seconds": now - one.since})
+                self.end(one)
+                fields = {"seconds": round(now - one.since, 1)}
+                logger.warning("database operation cut off", extra=fields)
                 one.cut()
         gated = [one.since for one in waiting if one.is_gated]
         if gated and now - max(min(gated), self._answered_at) > SOFT_SECONDS:

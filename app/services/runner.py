@@ -9,24 +9,16 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Engine, text
 
-from app.domain import RunStatus, Trigger
-from app.errors import InvalidRequest, NotFound
+from app.domain import Trigger
+from app.errors import NotFound
 from app.failpoints import reach
 from app.ingestion.context import RunOrder
-from app.ingestion.dead_runs import (
-    DeadRun,
-    Succession,
-    Verdict,
-    close_dead_run,
-    judge_dead_run,
-    load_dead_runs,
-    take_up,
-)
 from app.ingestion.pipeline import RunReport, run_pipeline
 from app.ingestion.run_row import RunTicket, open_run
 from app.ingestion.tick_row import claim_tick, name_run_of_tick
 from app.services.execution import Execution, Listener, RunTools, build_context, execute
 from app.services.orders import OrderBook, fingerprint
+from app.services.takeover import Takeover, succession_of
 from app.settings import ProviderSettings, Settings
 
 logger = logging.getLogger(__name__)
@@ -119,14 +111,7 @@ class Runner:
 
     def take_up_dead_runs(self) -> None:
         """Go on with runs whose process died, where that is allowed; close the others."""
-        with self._desk().connect() as connection:
-            dead = load_dead_runs(connection)
-        for run in dead:
-            verdict = judge_dead_run(run, self._succession)
-            if verdict is None:
-                self._take_up(run)
-            else:
-                self._close(run, verdict)
+        Takeover(self._settings, self._orders, self._desk, self._launch).look()
 
     def preview(
         self,
@@ -197,14 +182,6 @@ class Runner:
                 self._engine.dispose()
                 self._engine = None
 
-    @property
-    def _succession(self) -> Succession:
-        return Succession(
-            max_attempts=self._settings.run_max_attempts,
-            is_polled=self._settings.scheduler_enabled,
-            lease_seconds=self._settings.run_lease_seconds,
-        )
-
     def _open(
         self,
         connection: Connection,
@@ -226,43 +203,13 @@ class Runner:
             requested_by=requested_by,
             due_at=due_at,
             fingerprint=fingerprint(self._settings, provider),
-            succession=self._succession,
+            succession=succession_of(self._settings),
             deadline_seconds=self._settings.run_deadline_seconds,
             parent_run_id=parent_run_id,
         )
         if due_at is not None:
             name_run_of_tick(connection, due_at, order.run_id)
         return ticket
-
-    def _take_up(self, run: DeadRun) -> None:
-        try:
-            name = self._orders.provider_name(run.provider)
-            order = self._orders.write(
-                run.id, provider=name, symbols=run.symbols, attempt=run.attempt + 1
-            )
-        except InvalidRequest as error:
-            message = f"Its process died, and it cannot be begun again: {error}"
-            self._close(run, Verdict(RunStatus.FAILED, "InvalidRequest", message))
-            return
-        with self._desk().begin() as connection:
-            taken = take_up(
-                connection,
-                run,
-                fingerprint=fingerprint(self._settings, name),
-                lease_seconds=self._settings.run_lease_seconds,
-            )
-        if taken is not None:
-            fields = {"run_id": str(run.id), "attempt": taken.attempt, "from": run.owner}
-            logger.warning("run taken up", extra=fields)
-            ticket = RunTicket(run.id, taken.attempt, taken.seconds_left)
-            self._launch(Execution(ticket, order, name))
-
-    def _close(self, run: DeadRun, verdict: Verdict) -> None:
-        with self._desk().begin() as connection:
-            is_mine = close_dead_run(connection, run, verdict)
-        if is_mine:
-            fields = {"run_id": str(run.id), "status": verdict.status.value, "from": run.owner}
-            logger.warning("dead run closed", extra=fields)
 
     def _launch(self, execution: Execution) -> None:
         run_id = execution.ticket.run_id

@@ -14,6 +14,7 @@ from app.ingestion.stages import TITLES
 from app.services.paging import check_limit, read_cursor, write_cursor
 from app.services.views import (
     Counts,
+    LostAttemptView,
     RejectedRowView,
     RunDetail,
     RunPage,
@@ -101,6 +102,7 @@ def load_run(session: AnySession, run_id: str) -> RunDetail:
         run=run,
         stages=_stages(run, row["stages"]),
         rejected=_load_rejected(session, values) if run.counts.rejected else (),
+        lost_attempts=_load_lost_attempts(session, values) if run.attempt > 1 else (),
     )
 
 
@@ -179,6 +181,14 @@ def _stage(name: str, title: str, row: dict[str, Any]) -> StageView:
         counts=_counts(row),
         detail=row["detail"],
     )
+
+
+def _load_lost_attempts(session: AnySession, values: dict[str, Any]) -> tuple[LostAttemptView, ...]:
+    statement = text(
+        "SELECT attempt, owner, silent_since, noticed_at, noticed_by FROM lost_attempt "
+        "WHERE run_id = :id ORDER BY attempt"
+    )
+    return tuple(LostAttemptView(**row._mapping) for row in session.execute(statement, values))
 
 
 def _load_rejected(session: AnySession, values: dict[str, Any]) -> tuple[RejectedRowView, ...]:

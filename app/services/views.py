@@ -85,12 +85,24 @@ class RejectedRowView:
 
 
 @dataclass(frozen=True, slots=True)
+class LostAttemptView:
+    """An attempt whose process gave no sign of life any more; `noticed_by` went on or closed it."""
+
+    attempt: int
+    owner: str
+    silent_since: datetime
+    noticed_at: datetime
+    noticed_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunDetail:
     """A run with its stages in order and its first rejected rows (`run.counts.rejected` in all)."""
 
     run: RunView
     stages: tuple[StageView, ...]
     rejected: tuple[RejectedRowView, ...]
+    lost_attempts: tuple[LostAttemptView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,6 @@ MARKETS = 20
 EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-@register(PROVIDER)
 class Signed(Provider):
     """Gives every market the same price, drawn anew by each attempt, after a moment's thought."""
 
@@ -119,6 +118,8 @@ class Plan:
 
 def build(plan: Plan) -> Flask:
     """The application of a plan. Its times are shorter than the settings would allow."""
+    if PROVIDER not in provider_classes():
+        register(PROVIDER)(Signed)
     prepare(tick=plan.tick, skew=plan.skew)
     if plan.broken:
         BREAKS[plan.broken]()

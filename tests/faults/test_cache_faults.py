@@ -190,7 +190,8 @@ def test_a_value_of_another_hand_is_a_miss_logged_once(
         assert cache.get("plain") is None
         assert cache.get_pinned("pinned") is MISS
         assert cache.get_many("plain", "absent") == [None, None]
-    assert [r.message for r in caplog.records] == ["cache value unreadable"] * 2
+    told = [record.message for record in caplog.records if "cache" in record.name]
+    assert told == ["cache value unreadable"] * 2
     assert cache.state().mode is CacheMode.REDIS
     assert cache.set("plain", 1) is True
     assert cache.get("plain") == 1

@@ -1,6 +1,5 @@
 """One pass as a whole: all or nothing, again without change, and an end at safe points only."""
 
-import threading
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -242,7 +241,6 @@ def test_a_run_that_waits_for_its_provider_holds_no_transaction(tape: Tape) -> N
 
     tape.run(day(), recorder=Notes(look), **THREE)
     assert states == []
-    assert threading.active_count() < 50
 
 
 def test_the_instant_of_a_run_may_lie_in_any_zone(tape: Tape) -> None:

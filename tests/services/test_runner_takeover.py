@@ -71,8 +71,8 @@ def test_dead_run_is_taken_up_as_the_next_attempt(house: House, trigger: str) ->
     run = look(house, leave_dead(trigger=trigger, symbols=["ETH-USD"]))
     assert (run.status, run.attempt) == (RunStatus.SUCCEEDED, 2)
     assert (run.markets_ingested, run.symbols) == (1, ("ETH-USD",))
-    lost = db.session.execute(text("SELECT attempt, owner FROM lost_attempt")).one()
-    assert tuple(lost) == (1, "host:1:abc")
+    (lost,) = load_run(db.session, run.id).lost_attempts
+    assert (lost.attempt, lost.owner, lost.noticed_by) == (1, "host:1:abc", run.owner)
 
 
 def test_run_that_died_three_times_is_failed(house: House) -> None:

@@ -102,12 +102,23 @@ class RejectedRowResource(AnswerModel):
     observed_at: datetime | None
 
 
+class LostAttemptResource(AnswerModel):
+    """An attempt whose process gave no sign of life any more."""
+
+    attempt: int
+    owner: str
+    silent_since: datetime
+    noticed_at: datetime
+    noticed_by: str
+
+
 class RunDetailResource(RunResource):
     """A run with its stages in order, its problems and its first rejected rows."""
 
     problems: list[MarketProblemResource]
     stages: list[StageResource]
     rejected_rows: list[RejectedRowResource]
+    lost_attempts: list[LostAttemptResource]
 
     @classmethod
     def of(cls, detail: RunDetail) -> "RunDetailResource":
@@ -117,6 +128,7 @@ class RunDetailResource(RunResource):
             "problems": detail.run.problems,
             "stages": detail.stages,
             "rejected_rows": detail.rejected,
+            "lost_attempts": detail.lost_attempts,
         }
         return cls.model_validate(run | lists)
 
