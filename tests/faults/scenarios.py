@@ -91,6 +91,8 @@ def random_kills(bench: Bench, *, kills: int, every: float = 0.25) -> Finding:
         while workers.kills < kills:
             _pause.wait(random.uniform(0.2, 1.8) * every)
             workers.kill_one()
+        # On a busy machine no run may have got through between the kills.
+        await_true(bench, "SELECT EXISTS (SELECT FROM ingestion_run WHERE status = 'succeeded')")
         evidence = settled(bench, plan)
     finding = _finding("worker killed at random", f"{kills} kills; {evidence.figures}", evidence)
     _expect_notice(finding, evidence, plan)
