@@ -24,7 +24,7 @@ from app.services.runner import Runner
 from app.settings import Settings
 from app.settings_fields import SettingsGroup
 from app.settings_loader import LoadedSettings, load_settings
-from app.web import auth, errors, filters, json, request_log, security, static_files
+from app.web import auth, errors, filters, json, links, request_log, security, static_files
 from app.web.alert_pages import alerts
 from app.web.api import api
 from app.web.compare import compare
@@ -127,6 +127,7 @@ def _bind_web(app: Flask, loaded: LoadedSettings) -> None:
     errors.init_app(app)
     filters.init_app(app)
     static_files.init_app(app, STATIC)
+    links.init_app(app)
     for blueprint in (
         *(pages, compare, ops, alerts, fragments, ops_fragments),
         *(api, health, machines),
