@@ -8,7 +8,7 @@ from flask import Flask
 from pydantic import SecretStr
 from sqlalchemy import Engine, create_engine
 
-from app.cache import CacheState, cache_config, mode, wait_in
+from app.cache import CacheState, cache_config, mode
 from app.cli import register_commands
 from app.database.connect import PLACEHOLDER_URL, Database
 from app.database.engine import page_patience, run_patience
@@ -87,7 +87,6 @@ def _bind_database(app: Flask, loaded: LoadedSettings, clock: Callable[[], datet
     with app.app_context():
         desk = db.engine
     watch_slow_queries(desk, threshold_ms=settings.slow_query_ms)
-    wait_in(database.watch.place)
     app.extensions["tapedeck_database"] = database
 
     def run_engine() -> Engine:

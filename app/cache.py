@@ -3,7 +3,6 @@
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -34,7 +33,6 @@ __all__ = [
     "read_through",
     "read_value_through",
     "store",
-    "wait_in",
 ]
 
 CacheKey = NewType("CacheKey", str)
@@ -115,11 +113,6 @@ def store(values: Mapping[CacheKey, object], *, ttl_seconds: int) -> None:
 def mode() -> CacheState:
     """Who answers this process's cache, since when and why."""
     return _backend().state()
-
-
-def wait_in(place: Callable[[], AbstractContextManager[None]]) -> None:
-    """Have everybody who waits for a value that another thread builds wait in such a place."""
-    _flights.place = place
 
 
 def cache_config(settings: Settings, *, database_url: str) -> dict[str, object]:

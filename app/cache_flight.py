@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Hashable
 from concurrent.futures import CancelledError, Future
-from contextlib import AbstractContextManager, nullcontext
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -37,12 +36,11 @@ class Flight:
 class SingleFlight:
     """The flights of one process; who waits longer than `patience_seconds` builds for itself.
 
-    Whoever waits does so in a `place`, which bounds how many may where nothing comes of it.
+    Whoever waits holds nothing that the builder might need, so they never wait in a circle.
     """
 
     def __init__(self, *, patience_seconds: float = 10.0) -> None:
         self._patience_seconds = patience_seconds
-        self.place: Callable[[], AbstractContextManager[None]] = nullcontext
         self._lock = Lock()
         self._flying: dict[Hashable, Flight] = {}
 
@@ -71,8 +69,7 @@ class SingleFlight:
 
     def _await(self, flight: Flight, build: Callable[[], Value]) -> Value:
         try:
-            with self.place():
-                value: Value = flight.outcome.result(timeout=self._patience_seconds)
+            value: Value = flight.outcome.result(timeout=self._patience_seconds)
         except CancelledError:
             return build()
         except TimeoutError:

@@ -6,8 +6,6 @@ three rounds: what other work on the machine takes away is no growth of ours.
 """
 
 import argparse
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -26,7 +24,7 @@ from app.analytics.instants import to_micros
 from app.analytics.returns import build_roi_statistics
 from app.analytics.snapshots import derive_snapshot_fields
 from app.domain import CandleBasis, Granularity
-from benchmarks.figures import Figure, at_most, interleave, ratio, seconds
+from benchmarks.figures import Figure, at_most, interleave, peak_megabytes, ratio, seconds
 
 START = datetime(2025, 1, 6, tzinfo=UTC)
 HOURS = 723  # thirty days and what the base may need
@@ -172,10 +170,8 @@ LARGEST = {"candles from hours": 1_000}
 
 def measure(task: str, markets: int) -> Measurement:
     """Run one task in this process: its best time of some rounds and the process's peak memory."""
-    seconds, rows = min(TASKS[task](markets) for _ in range(ROUNDS))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    divisor = 1024**2 if sys.platform == "darwin" else 1024
-    return Measurement(task, markets, rows, seconds, peak / divisor)
+    taken, rows = min(TASKS[task](markets) for _ in range(ROUNDS))
+    return Measurement(task, markets, rows, taken, peak_megabytes())
 
 
 def measure_alone(task: str, markets: int) -> Measurement:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import resource
 import statistics
 import sys
 import time
@@ -72,6 +73,16 @@ def seconds(values: Sequence[float]) -> str:
     """The median in a unit for people."""
     middle = statistics.median(values)
     return f"{middle * 1000:.1f} ms" if middle < 1 else f"{middle:.2f} s"
+
+
+def peak_megabytes() -> float:
+    """The most memory this process has had; on Linux without what its parent had when it began."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    unit = 1024**2 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def say(line: str) -> None:

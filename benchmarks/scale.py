@@ -1,14 +1,13 @@
 """A million rows against a hundred thousand: time and peak memory, each in a fresh process."""
 
 import json
-import resource
 import subprocess
 import sys
 from uuid import uuid4
 
 from app.database.bulk import merge_rows
 from app.ingestion.targets import CANDLES, candle_rows
-from benchmarks.figures import Figure, at_most, interleave, ratio, seconds, timed
+from benchmarks.figures import Figure, at_most, interleave, peak_megabytes, ratio, seconds, timed
 from benchmarks.postgres import BenchServer, add_markets, connect
 from benchmarks.tape import HOURS, empty_candles, make_candles
 
@@ -58,9 +57,7 @@ def _load(url: str, count: int) -> tuple[float, float]:
             rows = candle_rows(make_candles(count), "mock")
             merge_rows(connection, CANDLES, rows, run_id=uuid4())
 
-    taken = timed(work)
-    unit = 1e6 if sys.platform == "darwin" else 1e3
-    return taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return timed(work), peak_megabytes()
 
 
 if __name__ == "__main__":

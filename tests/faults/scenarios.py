@@ -241,6 +241,8 @@ def claims(bench: Bench, *, rounds: int, clicks: int = 20) -> Finding:
         unexpected = set(outcomes) - {"started", "already_ran", "active", "skipped", "refused"}
         problems += [f"unexpected: {one}" for one in unexpected]
         app.extensions["tapedeck"].runner.shutdown(grace_seconds=20)
+        with app.app_context():
+            db.engine.dispose()
         engine = bench.engine()
         evidence = examine(engine, tick_seconds=None)
         with engine.connect() as connection:
