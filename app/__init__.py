@@ -24,12 +24,23 @@ from app.services.runner import Runner
 from app.settings import Settings
 from app.settings_fields import SettingsGroup
 from app.settings_loader import LoadedSettings, load_settings
-from app.web import auth, errors, filters, json, links, request_log, security, static_files
+from app.web import (
+    auth,
+    errors,
+    filters,
+    json,
+    links,
+    request_log,
+    security,
+    shared_pages,
+    static_files,
+)
 from app.web.alert_pages import alerts
 from app.web.api import api
 from app.web.compare import compare
 from app.web.fragments import fragments
 from app.web.health import health
+from app.web.hot_answers import HotAnswers
 from app.web.machines import machines
 from app.web.ops import SETTINGS, ops
 from app.web.ops_fragments import ops_fragments
@@ -95,6 +106,11 @@ def _bind_database(app: Flask, loaded: LoadedSettings, clock: Callable[[], datet
         watch_slow_queries(engine, threshold_ms=settings.slow_query_ms)
         return engine
 
+    data_version = DataVersion(
+        database.connector(page_patience(settings)),
+        place=database.watch.place,
+        lag_seconds=settings.cache_lag_ms / 1000,
+    )
     app.extensions["tapedeck"] = House(
         settings=settings,
         provider_settings=loaded.providers,
@@ -104,13 +120,11 @@ def _bind_database(app: Flask, loaded: LoadedSettings, clock: Callable[[], datet
             create_engine=run_engine,
             desk=lambda: desk,
             clock=clock,
-            replace_cache=lambda: None,
+            replace_cache=data_version.forget,
         ),
         clock=clock,
         cache_state=lambda: _cache_state(app),
-        data_version=DataVersion(
-            database.connector(page_patience(settings)), place=database.watch.place
-        ),
+        data_version=data_version,
         started_at=clock(),
     )
 
@@ -119,6 +133,10 @@ def _bind_web(app: Flask, loaded: LoadedSettings) -> None:
     settings = loaded.settings
     app.extensions[SETTINGS] = loaded
     request_log.init_app(app)
+    # Within what `security` puts around it: proxies' headers are judged by then.
+    app.wsgi_app = HotAnswers(  # type: ignore[method-assign]
+        app.wsgi_app, data_version=app.extensions["tapedeck"].data_version
+    )
     security.init_app(app, settings)
     auth.init_app(app, settings)
     csrf.init_app(app)
@@ -127,6 +145,7 @@ def _bind_web(app: Flask, loaded: LoadedSettings) -> None:
     filters.init_app(app)
     static_files.init_app(app, STATIC)
     links.init_app(app)
+    shared_pages.init_app(app)
     for blueprint in (
         *(pages, compare, ops, alerts, fragments, ops_fragments),
         *(api, health, machines),

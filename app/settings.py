@@ -158,7 +158,7 @@ class Settings(SettingsGroup):
     )
     retention_run_days: int = variable(
         365,
-        "Runs with their stages and log lines, and ticks of the schedule.",
+        "Runs with their stages and log lines, ticks of the schedule, and alerts that are over.",
         "0 to 36500",
         ge=0,
         le=36_500,
@@ -187,6 +187,14 @@ class Settings(SettingsGroup):
     # The cache, alerts and logs
     cache_ttl_seconds: int = variable(
         300, "How long an answer may be served from the cache.", "1 to 86400", ge=1, le=86_400
+    )
+    cache_lag_ms: int = variable(
+        20,
+        "Milliseconds that an answer may be behind a commit of another process. 0: every request "
+        "asks PostgreSQL whether there is new data.",
+        "0 to 1000",
+        ge=0,
+        le=1000,
     )
     alert_webhook_url: WebhookUrl = variable(
         None,

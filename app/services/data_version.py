@@ -1,10 +1,12 @@
 """Which state of the data is stored now: one token that every commit of data replaces.
 
 Cached answers carry the token in their key, so an answer made from older data is never asked for
-again. Reading it is on the way of every hot request, hence a connection of its own without session.
+again. Reading it is on the way of every hot request, hence a connection of its own without session,
+and what was read serves all requests of the next few milliseconds.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -31,6 +33,12 @@ class Versions:
     has_active_run: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    versions: Versions
+    begun_at: float
+
+
 class DataVersion:
     """Reads the token over one connection a process; safe to call from any thread."""
 
@@ -39,12 +47,23 @@ class DataVersion:
         connect: Callable[[], Any],
         *,
         place: Callable[[], AbstractContextManager[None]] = nullcontext,
+        lag_seconds: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`place` bounds how many threads wait here, and refuses them while nothing would come."""
+        """`place` bounds how many threads wait here, and refuses them while nothing would come.
+
+        An answer may be `lag_seconds` behind a commit of another process, never behind one that
+        this process was told of by `forget`.
+        """
         self._connect = connect
         self._place = place
+        self._lag_seconds = lag_seconds
+        self._clock = clock
         self._lock = threading.Lock()
+        self._renewal = threading.Lock()
         self._connection: Any = None
+        self._reading: _Reading | None = None
+        self._forgotten_at = float("-inf")
 
     def read(self) -> str:
         """The present token of the data; raises as `read_all` does."""
@@ -52,16 +71,47 @@ class DataVersion:
 
     def read_all(self) -> Versions:
         """The present state. Raises `sqlalchemy.exc.OperationalError` when the database is away."""
+        asked_at = self._clock()
+        found = self._since(asked_at - self._lag_seconds)
+        if found is None:
+            return self._read_in_turn(asked_at)
+        is_young = self._since(asked_at - self._lag_seconds / 2) is not None
+        if is_young or not self._renewal.acquire(blocking=False):
+            return found
+        # One asks ahead of time, so that the others never have to wait for the answer.
         try:
-            with self._place(), self._lock:
-                return self._read()
-        except psycopg2.Error as error:
-            raise OperationalError(_READ, None, error) from None
+            return self._read_in_turn(asked_at)
+        finally:
+            self._renewal.release()
+
+    def forget(self) -> None:
+        """Whoever asks from now on learns of every commit until now."""
+        self._forgotten_at = self._clock()
 
     def close(self) -> None:
         """Give the connection back; the next read opens another."""
         with self._lock:
             self._close()
+
+    def _since(self, begun_at: float) -> Versions | None:
+        """What was last read, if that began after `begun_at` and after all that was told."""
+        reading = self._reading
+        is_new = reading is not None and reading.begun_at > max(begun_at, self._forgotten_at)
+        return reading.versions if reading is not None and is_new else None
+
+    def _read_in_turn(self, asked_at: float) -> Versions:
+        try:
+            with self._place(), self._lock:
+                # A reading that began after we asked, while we waited, is as good as our own.
+                return self._since(asked_at) or self._read_anew()
+        except psycopg2.Error as error:
+            raise OperationalError(_READ, None, error) from None
+
+    def _read_anew(self) -> Versions:
+        begun_at = self._clock()
+        versions = self._read()
+        self._reading = _Reading(versions, begun_at)
+        return versions
 
     def _read(self) -> Versions:
         try:

@@ -1,5 +1,6 @@
 """Reading markets: the latest snapshots, one market with all that is known of it, its candles."""
 
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +9,12 @@ from sqlalchemy import RowMapping, text
 from app.database.base import AnySession
 from app.domain import Granularity, Window
 from app.errors import InvalidRequest, NotFound
+from app.services.market_sql import (
+    MARKET_IS_FOUND,
+    MARKET_WITH_LISTINGS,
+    NEWEST,
+    SNAPSHOT_COLUMNS,
+)
 from app.services.paging import check_limit, read_cursor, write_cursor
 from app.services.searching import like_pattern, searchable
 from app.services.snapshot_order import SnapshotOrder
@@ -24,23 +31,10 @@ from app.services.views import (
 )
 
 MOST_CANDLES = 5000
-SNAPSHOT_COLUMNS = """
-    m.id AS market_id, m.symbol, m.name, m.asset_type, m.quote, s.provider, s.observed_at,
-    s.stored_at, s.run_id, s.price, s.volume, s.market_cap, s.volatility, s.roi_1h_pct,
-    s.roi_24h_pct, s.roi_7d_pct, s.roi_30d_pct, s.derived, s.flags
-"""
-_NEWEST = """
-    CROSS JOIN LATERAL (
-        SELECT * FROM market_snapshot s
-        WHERE s.market_id = l.market_id AND s.provider = l.provider
-        ORDER BY s.observed_at DESC LIMIT 1
-    ) s
-"""
-# Closes of the 7 days before a snapshot `s`: every third hour and the newest. A price may be
-# smaller than a double can hold.
+# Closes of the 7 days before a snapshot `s`: every third hour and the newest. As text, since that
+# is the quickest way of a NUMERIC to a float, and one that takes prices no double can hold for 0.
 _CLOSES = """
-    SELECT array_agg(CASE WHEN a.close < 1e-300 THEN 0 ELSE a.close::float8 END
-                     ORDER BY a.opened_at) AS closes
+    SELECT string_agg(a.close::text, ' ' ORDER BY a.opened_at) AS closes
     FROM market_aggregate a
     WHERE a.market_id = s.market_id AND a.provider = s.provider AND a.granularity = 'hourly'
       AND a.opened_at > s.observed_at - interval '7 days' AND a.opened_at <= s.observed_at
@@ -56,23 +50,10 @@ _SPARKLINES = f"""
 """  # noqa: S608 - made of the constants above
 _OF_MARKET = f"""
     SELECT {SNAPSHOT_COLUMNS}, c.closes
-    FROM market m JOIN listing l ON l.market_id = m.id {_NEWEST}
+    FROM market m JOIN listing l ON l.market_id = m.id {NEWEST}
     CROSS JOIN LATERAL ({_CLOSES}) c
     WHERE m.id = :market_id ORDER BY s.observed_at DESC, s.provider
 """  # noqa: S608
-MARKET_IS_FOUND = """
-    (:search = '' OR m.symbol ILIKE :search OR m.name ILIKE :search
-     OR EXISTS (SELECT FROM unnest(m.former_symbols) AS former WHERE former ILIKE :search))
-"""
-MARKET_WITH_LISTINGS = """
-    SELECT m.id, m.symbol, m.name, m.asset_type, m.quote, m.former_symbols, m.created_at,
-           coalesce(jsonb_agg(jsonb_build_object(
-               'provider', l.provider, 'provider_id', l.provider_id, 'quote', l.quote,
-               'provider_symbol', l.provider_symbol, 'name', l.name, 'rank', l.rank,
-               'chosen_by', l.chosen_by, 'seen_at', l.seen_at) ORDER BY l.provider)
-               FILTER (WHERE l.id IS NOT NULL), '[]') AS listings
-    FROM market m LEFT JOIN listing l ON l.market_id = m.id
-"""
 # One look into the index for each window and provider, however long the history is.
 _STATISTICS = f"""
     SELECT r.*
@@ -150,23 +131,14 @@ def load_latest_snapshots(
     `InvalidRequest` for an unknown sort, a bad cursor or a limit out of range.
     """
     order = SnapshotOrder(sort)
+    after = order.read(cursor)
     values: dict[str, Any] = {
         "limit": check_limit(limit) + 1,
         "search": like_pattern(search),
         "provider": provider,
     }
-    after = order.read(cursor)
-    statement = f"""
-        WITH latest AS (
-            SELECT {SNAPSHOT_COLUMNS}, l.rank
-            FROM market m JOIN listing l ON l.market_id = m.id AND l.provider = :provider {_NEWEST}
-            WHERE {MARKET_IS_FOUND}
-        )
-        SELECT *, {order.key} AS sort_key FROM latest
-        WHERE {order.condition if after else "true"}
-        ORDER BY {order.by} LIMIT :limit
-    """  # noqa: S608 - made of the constants above
-    rows = session.execute(text(statement), values | (after or {})).mappings().all()
+    statement = text(order.statement(is_first=not after))
+    rows = session.execute(statement, values | after).mappings().all()
     shown = rows[:limit]
     lines = _load_sparklines(session, shown)
     return SnapshotPage(
@@ -207,7 +179,9 @@ def load_market(session: AnySession, symbol: str) -> MarketDetail:
     snapshots = session.execute(text(_OF_MARKET), values).mappings()
     return MarketDetail(
         market=build_market(row),
-        snapshots=tuple(build_snapshot(item, tuple(item["closes"] or ())) for item in snapshots),
+        snapshots=tuple(
+            build_snapshot(item, _read_closes(item["closes"] or "")) for item in snapshots
+        ),
         roi_statistics=load_statistics(session, values),
         comparisons=load_comparisons(session, values),
     )
@@ -265,19 +239,24 @@ def _load_sparklines(
         "observed": [row["observed_at"] for row in rows],
     }
     found = session.execute(text(_SPARKLINES), values)
-    return {row.market_id: tuple(row.closes) for row in found}
+    return {row.market_id: _read_closes(row.closes) for row in found}
+
+
+_SNAPSHOT_FIELDS = tuple(
+    field.name
+    for field in fields(LatestSnapshot)
+    if field.name not in ("sparkline", "derived", "flags", "run_id")
+)
+
+
+def _read_closes(text: str) -> tuple[float, ...]:
+    return tuple(map(float, text.split()))
 
 
 def build_snapshot(row: RowMapping, sparkline: tuple[float, ...] = ()) -> LatestSnapshot:
     """A snapshot's row as people see it."""
-    names = set(LatestSnapshot.__dataclass_fields__) - {
-        "sparkline",
-        "derived",
-        "flags",
-        "run_id",
-    }
     return LatestSnapshot(
-        **{name: row[name] for name in names},
+        **{name: row[name] for name in _SNAPSHOT_FIELDS},
         run_id=str(row["run_id"]) if row["run_id"] else None,
         derived=frozenset(row["derived"]),
         flags=tuple(row["flags"]),

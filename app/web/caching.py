@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from flask import Response, request
 
 from app.cache import Entry, Scalar, key, lifetime_seconds, read_bytes_through
+from app.web.hot_answers import keep_hot
 from app.web.house import house
 
 # Smaller bodies fit into one packet either way.
@@ -31,6 +32,7 @@ def answer_from_cache(
     caller who has it already, and compressed to one who can read that.
     """
     version = house().data_version.read()
+    keep_hot(version)
     tag = _tag(entry, version, parts)
     response = Response(mimetype=mimetype)
     response.set_etag(tag)

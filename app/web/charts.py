@@ -7,16 +7,29 @@ Floats are good enough here: nothing drawn is read back as a number.
 import math
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 
 from markupsafe import Markup
 
 from app.services.market_quality import MarketQuality
 from app.services.views import CandleView, StageView
 from app.web.formats import duration_text, instant_text, price_text
+from app.web.html import Shape
 from app.web.words import cause_words
 
 _LEAST_WIDTH = 0.8
+_SPARK_MARGIN = 6
 _NOTHING = Markup("")
+_SPARKLINE = Shape(
+    '<svg class="spark {}" viewBox="0 0 {} {}" width="{}" height="{}" role="img"'
+    ' aria-label="{}"><polyline points="{}"/><circle cx="{}" cy="{}" r="4"/></svg>'
+)
+_BAR = Shape(
+    '<svg class="bar bar-{}" viewBox="0 0 100 8" preserveAspectRatio="none"'
+    ' aria-hidden="true"><rect class="bar-track" width="100" height="8"/>'
+    '<rect class="bar-fill" x="{}" width="{}" height="8"{}{}</svg>'
+)
+_MARK = Shape('<rect class="{}" x="{}" width="0.8" height="8"/>')
 
 
 def sparkline(values: Sequence[float], *, width: int = 88, height: int = 26) -> Markup:
@@ -25,14 +38,31 @@ def sparkline(values: Sequence[float], *, width: int = 88, height: int = 26) -> 
     if len(points) < 2:
         return Markup('<span class="none" title="too little history">—</span>')
     # Drawn at double size in whole numbers: as sharp, and half as long in the page.
-    placed = _place(points, width=2 * width, height=2 * height, margin=6, digits=None)
-    return Markup(
-        '<svg class="spark {}" viewBox="0 0 {} {}" width="{}" height="{}" role="img"'
-        ' aria-label="{}"><polyline points="{}"/><circle cx="{}" cy="{}" r="4"/></svg>'
-    ).format(
+    columns = _columns(len(points), 2 * width)
+    rows = _rows(points, 2 * height)
+    line = " ".join([f"{x},{y}" for x, y in zip(columns, rows, strict=True)])
+    return _SPARKLINE(
         _direction(points), 2 * width, 2 * height, width, height, _describe(points),
-        _join(placed), *placed[-1],
+        line, columns[-1], rows[-1],
     )  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def _columns(count: int, width: int) -> tuple[int, ...]:
+    step = (width - 2 * _SPARK_MARGIN) / (count - 1)
+    return tuple(round(_SPARK_MARGIN + index * step) for index in range(count))
+
+
+def _rows(values: Sequence[float], height: int) -> list[int]:
+    """The heights of a line's points; a constant series lies in the middle."""
+    lowest, highest = min(values), max(values)
+    span = highest - lowest
+    if not span:
+        return [height // 2] * len(values)
+    scale = (height - 2 * _SPARK_MARGIN) / span
+    # Half a step more than the margin: cutting off rounds then.
+    top = _SPARK_MARGIN + 0.5
+    return [int(top + scale * (highest - value)) for value in values]
 
 
 def duration_bar(
@@ -50,9 +80,7 @@ def duration_bar(
     """
     share = _share(duration_ms or 0, maximum_ms)
     marks = Markup("").join(
-        Markup('<rect class="{}" x="{}" width="0.8" height="8"/>').format(
-            kind, round(min(99.2, _share(mark_ms, maximum_ms)), 2)
-        )
+        _MARK(kind, round(min(99.2, _share(mark_ms, maximum_ms)), 2))
         for kind, mark_ms in (("bar-mark", expected_ms), ("bar-mark slow", slow_ms))
         if mark_ms and mark_ms <= maximum_ms
     )
@@ -163,11 +191,7 @@ def _bar(
     inside: Markup = _NOTHING,
     after: Markup = _NOTHING,
 ) -> Markup:
-    return Markup(
-        '<svg class="bar bar-{}" viewBox="0 0 100 8" preserveAspectRatio="none"'
-        ' aria-hidden="true"><rect class="bar-track" width="100" height="8"/>'
-        '<rect class="bar-fill" x="{}" width="{}" height="8"{}{}</svg>'
-    ).format(
+    return _BAR(
         status,
         round(offset, 2),
         round(width, 2),
@@ -184,7 +208,7 @@ def _share(part: float, whole: float) -> float:
 
 
 def _place(
-    values: Sequence[float], *, width: int, height: int, margin: int, digits: int | None = 1
+    values: Sequence[float], *, width: int, height: int, margin: int
 ) -> list[tuple[float, float]]:
     """Spread the values over the drawing; a constant series lies in the middle."""
     lowest, highest = min(values), max(values)
@@ -193,8 +217,8 @@ def _place(
     room = height - 2 * margin
     return [
         (
-            round(margin + index * step, digits),
-            round(margin + (room * (highest - value) / span if span else room / 2), digits),
+            round(margin + index * step, 1),
+            round(margin + (room * (highest - value) / span if span else room / 2), 1),
         )
         for index, value in enumerate(values)
     ]
@@ -214,7 +238,7 @@ def _depth_text(depth: float) -> str:
 
 
 def _join(points: Sequence[tuple[float, float]]) -> str:
-    return " ".join(f"{x:g},{y:g}" for x, y in points)
+    return " ".join([f"{x:g},{y:g}" for x, y in points])
 
 
 def _direction(values: Sequence[float]) -> str:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import TypeGuard
 
 from flask import Flask
@@ -29,6 +30,7 @@ from app.web.formats import (
     signed_text,
 )
 from app.web.house import house
+from app.web.html import Shape
 from app.web.progress import run_elapsed_ms
 from app.web.words import (
     COUNT_MEANINGS,
@@ -42,8 +44,21 @@ from app.web.words import (
     trigger_words,
 )
 
-NO_VALUE = Markup(
+_NO_VALUE = Shape(
     '<span class="none"><span aria-hidden="true">—</span>'
+    '<span class="visually-hidden">{}</span></span>'
+)
+_DURATION = Shape('<time datetime="PT{}S" title="{} ms">{}</time>')
+_TIME = Shape('<time class="{}" datetime="{}" title="{}">{}</time>')
+_TITLE = Shape(' title="{}"')
+_NAME = Shape("<bdi{}>{}</bdi>")
+# The stylesheet puts the arrow in front; the sign says the same in the text.
+_DELTA = Shape('<span class="delta {}" title="{} {}">{} {}</span>')
+_NUMBER = Shape("<span>{}</span>")
+_ROUNDED = Shape('<span title="{}">{}</span>')
+# For zeros written as a small index, which nobody could hear.
+_SPOKEN = Shape(
+    '<span title="{}"><span aria-hidden="true">{}</span>'
     '<span class="visually-hidden">{}</span></span>'
 )
 _DIRECTIONS = {"+": "up", "−": "down", "": "flat"}
@@ -94,7 +109,7 @@ def init_app(app: Flask) -> None:
 
 def no_value(reason: str = "no value") -> Markup:
     """An em dash that says aloud why nothing stands there."""
-    return NO_VALUE.format(reason)
+    return _NO_VALUE(reason)
 
 
 def price(value: Decimal | None) -> Markup:
@@ -141,7 +156,7 @@ def duration(milliseconds: float | None) -> Markup:
     """A length of time from milliseconds, as `<time datetime="PT4.2S">`."""
     if milliseconds is None:
         return no_value()
-    return Markup('<time datetime="PT{}S" title="{} ms">{}</time>').format(
+    return _DURATION(
         f"{milliseconds / 1000:.3f}", f"{round(milliseconds):,}", duration_text(milliseconds)
     )
 
@@ -184,8 +199,8 @@ def name(text: str | None, limit: int = 48) -> Markup:
     if not shown:
         return no_value("no name")
     whole = clean_name(text or "", limit=2000)
-    title = Markup(' title="{}"').format(whole) if whole != shown else Markup("")
-    return Markup("<bdi{}>{}</bdi>").format(title, shown)
+    title = _TITLE(whole) if whole != shown else Markup("")
+    return _NAME(title, shown)
 
 
 def _is_number(value: Decimal | None) -> TypeGuard[Decimal]:
@@ -193,27 +208,25 @@ def _is_number(value: Decimal | None) -> TypeGuard[Decimal]:
 
 
 def _delta(value: Decimal, *, unit: str) -> Markup:
-    # The stylesheet puts the arrow in front; the sign says the same in the text.
-    return Markup('<span class="delta {}" title="{} {}">{} {}</span>').format(
-        _DIRECTIONS[sign_of(value)], exact(value), unit, signed_text(value), unit
-    )
+    return _DELTA(_DIRECTIONS[sign_of(value)], exact(value), unit, signed_text(value), unit)
 
 
 def _number(value: Decimal, text: str) -> Markup:
     full = exact(value)
     if full == text:
-        return Markup("<span>{}</span>").format(text)
+        return _NUMBER(text)
     if not any("₀" <= char <= "₉" for char in text):
-        return Markup('<span title="{}">{}</span>').format(full, text)
-    return Markup(
-        '<span title="{}"><span aria-hidden="true">{}</span>'
-        '<span class="visually-hidden">{}</span></span>'
-    ).format(full, text, full)
+        return _ROUNDED(full, text)
+    return _SPOKEN(full, text, full)
 
 
 def _time(value: datetime, text: str, kind: str) -> Markup:
+    machine, full = _instant_words(value)
+    return _TIME(kind, machine, full, text)
+
+
+@lru_cache(maxsize=4096)
+def _instant_words(value: datetime) -> tuple[str, str]:
+    """For machines and for people; the same few instants stand on a page many times."""
     utc = value.astimezone(UTC)
-    machine = utc.isoformat(timespec="seconds").replace("+00:00", "Z")
-    return Markup('<time class="{}" datetime="{}" title="{}">{}</time>').format(
-        kind, machine, instant_text(utc), text
-    )
+    return utc.isoformat(timespec="seconds").replace("+00:00", "Z"), instant_text(utc)

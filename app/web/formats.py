@@ -4,6 +4,7 @@ import re
 import unicodedata
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from functools import lru_cache
 
 MAX_NAME = 48
 # As wide as a NUMERIC can be, so that rounding never fails.
@@ -45,7 +46,7 @@ def compact_text(value: Decimal, *, digits: int = 3) -> str:
     for size, suffix in _COMPACT:
         # 999,999 rounds to 1,000 K: the larger unit takes it over.
         if abs(_significant(value, digits)) >= size:
-            return f"{_at_most(_WIDE.divide(value, size), digits):,f} {suffix}"
+            return f"{_at_most(value.scaleb(-size.adjusted(), _WIDE), digits):,f} {suffix}"
     return _plain(_significant(value, digits))
 
 
@@ -110,6 +111,7 @@ def instant_text(instant: datetime) -> str:
     return instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+@lru_cache(maxsize=8192)
 def clean_name(text: str, *, limit: int = MAX_NAME) -> str:
     """A provider's text made safe to show; empty when nothing visible is left.
 

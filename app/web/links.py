@@ -8,6 +8,7 @@ from typing import Any
 from flask import Flask, request, url_for
 
 KEPT = 4096
+_PLAIN = frozenset({str, int})
 
 
 def init_app(app: Flask) -> None:
@@ -21,12 +22,14 @@ def _remembering() -> Callable[..., str]:
         return url_for(endpoint, **dict(values))
 
     def link(endpoint: str, **values: Any) -> str:
-        is_plain = all(isinstance(value, str | int) for value in values.values())
         # A leading dot depends on the blueprint, an underscore asks for something special.
-        if not is_plain or endpoint.startswith(".") or any(name[0] == "_" for name in values):
+        is_special = endpoint[0] == "." or any(name[0] == "_" for name in values)
+        if is_special or not _PLAIN.issuperset(map(type, values.values())):
             return url_for(endpoint, **values)
         # A static file's address names its content, which is looked at again every second.
         period = int(time.monotonic()) if endpoint == "static" else 0
-        return build(request.script_root, period, endpoint, tuple(values.items()))
+        return build(
+            request.environ.get("SCRIPT_NAME", ""), period, endpoint, tuple(values.items())
+        )
 
     return link

@@ -27,6 +27,7 @@ from app.web.addresses import (
 from app.web.house import house
 from app.web.pieces import OverviewPieces
 from app.web.progress import RunProgress, outline
+from app.web.shared_pages import render_shared
 
 pages = Blueprint("pages", __name__)
 
@@ -34,14 +35,18 @@ REQUESTED_BY = "dashboard"
 
 
 @pages.get("/")
-def overview() -> str:
+def overview() -> Response:
     """Is the data good now, what runs, and the latest snapshots."""
     query = SnapshotQuery.read(request.args)
     pieces = OverviewPieces(query)
-    active = load_active_run(db.session) if pieces.versions.has_active_run else None
-    return render_template(
-        "pages/overview.html", pieces=pieces, query=query, progress=_progress(active)
-    )
+
+    def render() -> str:
+        active = load_active_run(db.session) if pieces.versions.has_active_run else None
+        return render_template(
+            "pages/overview.html", pieces=pieces, query=query, progress=_progress(active)
+        )
+
+    return render_shared(("overview", pieces.versions, house().cache_state().mode, query), render)
 
 
 @pages.get("/runs")
@@ -122,6 +127,7 @@ def markets() -> str:
 def market(symbol: str) -> str:
     """Everything known about one market."""
     granularity = read_granularity(request.args)
+    version = house().data_version.read()
     sheet = load_market_sheet(
         db.session,
         symbol,
@@ -136,6 +142,7 @@ def market(symbol: str) -> str:
         symbol=sheet.detail.market.symbol,
         candles=sheet.candles,
         granularity=granularity,
+        version=version,
     )
 
 

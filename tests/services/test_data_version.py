@@ -75,3 +75,113 @@ def test_many_threads_may_read_at_once(version: DataVersion) -> None:
     for thread in threads:
         thread.join()
     assert found == ["none"] * 160
+
+
+class Counted:
+    """A reader over a connection that counts its questions, at a time that stands still."""
+
+    def __init__(self, connect: Callable[[], Any], lag_seconds: float) -> None:
+        self.now = 100.0
+        self.reads = 0
+        self.version = DataVersion(connect, lag_seconds=lag_seconds, clock=lambda: self.now)
+        ask = self.version._ask
+
+        def count() -> Any:
+            self.reads += 1
+            self.now += 0.001
+            return ask()
+
+        self.version._ask = count  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def counted(tape: Tape, connect: Callable[[], Any]) -> Iterator[Counted]:
+    """A reader that may be 20 ms behind."""
+    counted = Counted(connect, 0.02)
+    yield counted
+    counted.version.close()
+
+
+def test_what_was_just_read_serves_for_half_of_the_lag(counted: Counted) -> None:
+    counted.version.read()
+    counted.now += 0.008
+    counted.version.read()
+    assert counted.reads == 1
+    counted.now += 0.002
+    counted.version.read()
+    assert counted.reads == 2
+
+
+def test_one_asks_ahead_of_time_and_the_others_do_not_wait(counted: Counted) -> None:
+    counted.version.read()
+    counted.now += 0.015
+    with counted.version._renewal:
+        assert counted.version.read() == "none"
+        assert counted.reads == 1
+        counted.now += 0.01  # beyond the lag nobody may answer from memory
+        counted.version.read()
+    assert counted.reads == 2
+
+
+def test_who_was_told_of_a_change_sees_it_at_once(counted: Counted, tape: Tape) -> None:
+    assert counted.version.read() == "none"
+    tape.run([build_snapshot("5")])
+    assert counted.version.read() == "none"
+    counted.version.forget()
+    assert counted.version.read() != "none"
+
+
+def test_without_lag_every_request_asks(tape: Tape, connect: Callable[[], Any]) -> None:
+    counted = Counted(connect, 0)
+    counted.version.read()
+    tape.run([build_snapshot("5")])
+    assert counted.version.read() != "none"
+    assert counted.reads == 2
+    counted.version.close()
+
+
+def test_who_waited_takes_an_answer_that_was_asked_for_after_them(
+    tape: Tape, connect: Callable[[], Any]
+) -> None:
+    version = DataVersion(connect)
+    begun, go_on = threading.Event(), threading.Event()
+    ask, asked = version._ask, []
+
+    def slow() -> Any:
+        asked.append(threading.get_ident())
+        begun.set()
+        assert go_on.wait(30)
+        return ask()
+
+    version._ask = slow  # type: ignore[method-assign]
+    first = threading.Thread(target=version.read)
+    first.start()
+    assert begun.wait(30)
+    waiting = Semaphored(version._lock)
+    version._lock = waiting  # type: ignore[assignment]
+    others = [threading.Thread(target=version.read) for _ in range(4)]
+    for thread in others:
+        thread.start()
+    for _ in others:
+        assert waiting.arrived.acquire(timeout=30)
+    go_on.set()
+    for thread in (first, *others):
+        thread.join(30)
+    # The first one's question is older than theirs; one of them asks for all.
+    assert len(asked) == 2
+    version.close()
+
+
+class Semaphored:
+    """A lock that says when somebody comes to wait at it."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+        self.arrived = threading.Semaphore(0)
+
+    def __enter__(self) -> None:
+        self.arrived.release()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
