@@ -2,6 +2,7 @@
 
 import socket
 import time
+from collections.abc import Sequence
 
 CONNECTIONS = 8
 LARGEST_READ = 1 << 18
@@ -69,9 +70,23 @@ def ask(port: int, request: bytes) -> tuple[int, dict[str, str], int]:
         caller.close()
 
 
-def requests_per_second(port: int, request: bytes, *, seconds: float, status: int = 200) -> float:
-    """How many requests a second were answered, all with `status`."""
-    callers = [Caller(port, request) for _ in range(CONNECTIONS)]
+def build_visits(port: int, path: str) -> list[bytes]:
+    """The second visit to a page by as many browsers as there are connections, each with the
+    cookie that it got at its first."""
+    first = build_request(path)
+    cookies = [ask(port, first)[1].get("set-cookie", "").split(";")[0] for _ in range(CONNECTIONS)]
+    return [build_request(path, Cookie=cookie) for cookie in cookies]
+
+
+def requests_per_second(
+    port: int, request: bytes | Sequence[bytes], *, seconds: float, status: int = 200
+) -> float:
+    """How many requests a second were answered, all with `status`.
+
+    Every connection sends the same request, or each its own.
+    """
+    requests = [request] * CONNECTIONS if isinstance(request, bytes) else request
+    callers = [Caller(port, request) for request in requests]
     try:
         return _press(callers, seconds, status)
     finally:

@@ -18,7 +18,7 @@ from app.services.house import House
 from benchmarks.changes import changing_data
 from benchmarks.figures import Figure, at_least, interleave, ratio, say
 from benchmarks.postgres import BenchServer, load
-from benchmarks.pressure import ask, build_request, requests_per_second
+from benchmarks.pressure import ask, build_request, build_visits, requests_per_second
 
 MARKETS = 250
 SECONDS = 2.0
@@ -60,16 +60,16 @@ def measure(server: BenchServer) -> list[Figure]:
 
 
 def _tasks(bare: int, memory: int, shared: int, url: str) -> dict[str, Callable[[], float]]:
-    page, answer = build_request("/"), build_request(JSON)
-    for port, request in ((memory, page), (memory, answer), (shared, answer)):
+    pages, answer = build_visits(memory, "/"), build_request(JSON)
+    for port, request in ((memory, pages), (memory, answer), (shared, answer)):
         requests_per_second(port, request, seconds=SECONDS)  # every worker is warm
 
-    def press(port: int, request: bytes, status: int = 200) -> float:
+    def press(port: int, request: bytes | Sequence[bytes], status: int = 200) -> float:
         return requests_per_second(port, request, seconds=SECONDS, status=status)
 
     def cold() -> float:
         with changing_data(url, least_a_second=CHANGES_A_SECOND):
-            return press(memory, page)
+            return press(memory, pages)
 
     def not_modified() -> float:
         tag = ask(memory, answer)[1]["etag"]
@@ -80,7 +80,7 @@ def _tasks(bare: int, memory: int, shared: int, url: str) -> dict[str, Callable[
         "web-json-304": not_modified,
         "web-json-memory": lambda: press(memory, answer),
         "web-json-redis": lambda: press(shared, answer),
-        "web-overview-warm": lambda: press(memory, page),
+        "web-overview-warm": lambda: press(memory, pages),
         "web-overview-cold": cold,
     }
 

@@ -15,6 +15,8 @@ from typing import Any
 import psycopg2
 from sqlalchemy.exc import OperationalError
 
+# Of the lag: the rest is the time that a renewal has while the others still have an answer.
+_RENEWED_AFTER = 0.8
 _READ = """
     SELECT (SELECT token FROM data_version WHERE kind = 'data'),
            (SELECT max(paused_at) FROM schedule_pause), r.id, r.status, r.attempt
@@ -75,7 +77,7 @@ class DataVersion:
         found = self._since(asked_at - self._lag_seconds)
         if found is None:
             return self._read_in_turn(asked_at)
-        is_young = self._since(asked_at - self._lag_seconds / 2) is not None
+        is_young = self._since(asked_at - _RENEWED_AFTER * self._lag_seconds) is not None
         if is_young or not self._renewal.acquire(blocking=False):
             return found
         # One asks ahead of time, so that the others never have to wait for the answer.

@@ -16,7 +16,7 @@ from flask import request
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.metrics import observe_cache_read
-from app.services.data_version import DataVersion
+from app.services.data_version import DataVersion, Versions
 from app.web.request_log import (
     REQUEST_ID_HEADER,
     choose_request_id,
@@ -51,23 +51,29 @@ Key: TypeAlias = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    version: str
+    data: str
+    runs: str | None
     route: str
+
+    def fits(self, present: Versions) -> bool:
+        return present.data == self.data and self.runs in (None, present.runs)
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    version: str
-    route: str
+    mark: _Mark
     status: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
     ends_at: float
 
 
-def keep_hot(version: str) -> None:
-    """The answer to this request, made from the data of `version`, may be given again."""
-    request.environ[_SLOT] = _Mark(version, route_template())
+def keep_hot(data: str, *, runs: str | None = None) -> None:
+    """The answer to this request, made from the data of version `data`, may be given again.
+
+    `runs` is the version of runs and pauses where it shows those too.
+    """
+    request.environ[_SLOT] = _Mark(data, runs, route_template())
 
 
 class HotAnswers:
@@ -102,7 +108,7 @@ class HotAnswers:
         observe_cache_read("memory")
         record_request(
             method="GET",
-            route=answer.route,
+            route=answer.mark.route,
             status=int(answer.status[:3]),
             seconds=time.perf_counter() - began,
             request_id=request_id,
@@ -121,7 +127,7 @@ class HotAnswers:
         if answer.ends_at <= self._clock():
             return False
         try:
-            return self._data_version.read() == answer.version
+            return answer.mark.fits(self._data_version.read_all())
         except SQLAlchemyError:
             return False
 
@@ -150,7 +156,7 @@ class HotAnswers:
             return
         shared = tuple(pair for pair in headers if pair[0] != REQUEST_ID_HEADER)
         ends_at = self._clock() + HOT_SECONDS
-        answer = _Answer(mark.version, mark.route, status, shared, body, ends_at)
+        answer = _Answer(mark, status, shared, body, ends_at)
         with self._lock:
             self._put(key, answer)
 

@@ -24,6 +24,7 @@ from app.web.addresses import (
     read_granularity,
     read_symbols,
 )
+from app.web.hot_answers import keep_hot
 from app.web.house import house
 from app.web.pieces import OverviewPieces
 from app.web.progress import RunProgress, outline
@@ -46,6 +47,7 @@ def overview() -> Response:
             "pages/overview.html", pieces=pieces, query=query, progress=_progress(active)
         )
 
+    keep_hot(pieces.versions.data, runs=pieces.versions.runs)
     return render_shared(("overview", pieces.versions, house().cache_state().mode, query), render)
 
 

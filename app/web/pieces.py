@@ -19,6 +19,9 @@ from app.services.views import Overview
 from app.web.addresses import SnapshotQuery
 from app.web.house import house
 
+# What is looked at in one go; the rest is a search, an order or a page away.
+SNAPSHOTS_A_PAGE = 25
+
 
 class OverviewPieces:
     """The pieces for one request; what several of them need is read once."""
@@ -71,6 +74,7 @@ class OverviewPieces:
             search=query.search,
             sort=query.sort,
             cursor=query.cursor,
+            limit=SNAPSHOTS_A_PAGE,
         )
         return {"snapshots": rows, "query": query}
 

@@ -11,7 +11,7 @@ from app.web.auth import has_operator_session
 from app.web.moments import Moments
 
 # Shorter than the steps in which a page counts its ages.
-KEPT_SECONDS: Final = 1.0
+KEPT_SECONDS: Final = 0.5
 MOST_PAGES: Final = 64
 _EXTENSION: Final = "tapedeck_shared_pages"
 
@@ -22,7 +22,7 @@ def init_app(app: Flask) -> None:
 
 
 def render_shared(name: tuple[Hashable, ...], render: Callable[[], str]) -> Response:
-    """The page that `render` makes, made now or up to a second ago, for this very browser.
+    """The page that `render` makes, made now or a moment ago, for this very browser.
 
     `name` holds all that the page depends on besides the browser's session: the versions of its
     data, its address. Whoever has a message waiting gets a page of their own.

@@ -78,3 +78,14 @@ def test_a_page_of_an_operator_is_for_operators(app: Flask) -> None:
     assert "Sign out" in operator.get("/").text
     stranger = app.test_client().get("/")
     assert (stranger.status_code, stranger.headers["Location"]) == (303, "/login")
+
+
+def test_a_reader_who_comes_back_has_it_without_flask_until_something_changes(app: Flask) -> None:
+    reader = app.test_client()
+    reader.get("/")
+    pages = [reader.get("/") for _ in range(2)]
+    assert pages[0].data == pages[1].data
+    assert "Set-Cookie" not in pages[1].headers
+    token = TOKEN.findall(pages[1].text)[0]
+    assert reader.post("/schedule/pause", data={"csrf_token": token, "reason": "moving house"})
+    assert "moving house" in reader.get("/").text
