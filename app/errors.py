@@ -10,6 +10,7 @@
     ├── TickTaken                another process claimed the tick of the schedule
     ├── RunStopped               a run was cancelled, overtook its deadline or lost its lease
     ├── StorageError             the database refused or is away
+    │   └── StorageConflict          others got in the way of a transaction each time it was tried
     └── ProviderError
         ├── TransientProviderError   a later try may succeed (timeout, 429, 5xx)
         └── PermanentProviderError   asking again cannot help (401, 404, nonsense answer)
@@ -65,6 +66,10 @@ class RunStopped(AppError):
 
 class StorageError(AppError):
     """The database is away or refused the work; nothing of it was kept."""
+
+
+class StorageConflict(StorageError):
+    """Others got in the way of a transaction each time it was tried; a later try may succeed."""
 
 
 class ProviderError(AppError):

@@ -10,7 +10,18 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 
-from benchmarks import analytics, bulk, fetch, growth, reads, run, scale, web
+from benchmarks import (
+    analytics,
+    bulk,
+    fetch,
+    first_run,
+    growth,
+    growth_pages,
+    reads,
+    run,
+    scale,
+    web,
+)
 from benchmarks.figures import Figure, print_table, say, write_results
 from benchmarks.postgres import BenchServer, running_postgres
 
@@ -19,7 +30,9 @@ STORED: Mapping[str, Callable[[BenchServer], list[Figure]]] = {
     "scale": scale.measure,
     "growth": growth.measure,
     "run": run.measure,
+    "first": first_run.measure,
     "latest": reads.measure,
+    "pages": growth_pages.measure,
     "web": web.measure,
 }
 UNSTORED: Mapping[str, Callable[[], list[Figure]]] = {

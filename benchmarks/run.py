@@ -1,7 +1,9 @@
 """A whole run with the mock provider: the second against the first, 1,000 markets with history."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 
 from flask import Flask
 from sqlalchemy import text
@@ -34,15 +36,8 @@ class Collecting:
         """Seconds of the first run, which has all the history to fetch and store."""
         self.close()
         self._name, self._now = f"run_{next(self._numbers)}", FIRST
-        loaded = load(
-            self._server.database(self._name),
-            self._server.folder,
-            ingestion_provider="mock",
-            ingestion_markets=f"top:{MARKETS}",
-            ingestion_lookback_days=DAYS,
-            run_deadline_seconds=LONGEST_SECONDS,
-        )
-        self._app = create_app(loaded, clock=lambda: self._now)
+        url = self._server.database(self._name)
+        self._app = installation(url, self._server.folder, clock=lambda: self._now)
         return timed(self._run)
 
     def second(self) -> float:
@@ -52,30 +47,62 @@ class Collecting:
 
     def close(self) -> None:
         """Let go of the database of this round."""
-        if self._app is None:
-            return
-        self._house.runner.shutdown(grace_seconds=0)
-        self._house.data_version.close()
-        with self._app.app_context():
-            db.session.remove()
-            db.engine.dispose()
-        self._server.drop(self._name)
-
-    @property
-    def _house(self) -> House:
-        assert self._app is not None
-        house: House = self._app.extensions["tapedeck"]
-        return house
+        if self._app is not None:
+            leave(self._app)
+            self._server.drop(self._name)
 
     def _run(self) -> None:
-        run_id = self._house.runner.start(trigger=Trigger.CLI)
-        if not self._house.runner.wait(run_id, timeout_seconds=LONGEST_SECONDS):
-            raise AssertionError("the run is not done")
-        with self._house.runner.engine.connect() as connection:
-            query = text("SELECT status FROM ingestion_run WHERE id = :id")
-            status = connection.execute(query, {"id": run_id}).scalar_one()
-        if status != "succeeded":
-            raise AssertionError(f"the run {status}")
+        assert self._app is not None
+        ingest(self._app)
+
+
+def installation(
+    url: str, folder: Path, *, clock: Callable[[], datetime], markets: int = MARKETS
+) -> Flask:
+    """An application that follows the largest mock markets, with 30 days of history."""
+    loaded = load(
+        url,
+        folder,
+        ingestion_provider="mock",
+        ingestion_markets=f"top:{markets}",
+        ingestion_lookback_days=DAYS,
+        run_deadline_seconds=LONGEST_SECONDS,
+    )
+    return create_app(loaded, clock=clock)
+
+
+def ingest(app: Flask) -> None:
+    """One run to its end; AssertionError when it does not succeed."""
+    runner = _house(app).runner
+    run_id = runner.start(trigger=Trigger.CLI)
+    if not runner.wait(run_id, timeout_seconds=LONGEST_SECONDS):
+        raise AssertionError("the run is not done")
+    with runner.engine.connect() as connection:
+        query = text("SELECT status FROM ingestion_run WHERE id = :id")
+        status = connection.execute(query, {"id": run_id}).scalar_one()
+    if status != "succeeded":
+        raise AssertionError(f"the run {status}")
+
+
+def leave(app: Flask) -> None:
+    """Close what the application has open."""
+    _house(app).runner.shutdown(grace_seconds=0)
+    _house(app).data_version.close()
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
+
+
+def run_once(url: str, folder: Path, *, markets: int) -> None:
+    """A first run into the empty database at `url`."""
+    app = installation(url, folder, clock=lambda: FIRST, markets=markets)
+    ingest(app)
+    leave(app)
+
+
+def _house(app: Flask) -> House:
+    house: House = app.extensions["tapedeck"]
+    return house
 
 
 def measure(server: BenchServer) -> list[Figure]:

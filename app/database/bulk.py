@@ -8,29 +8,30 @@ nothing is stored between the first and the last key yet, COPY goes into the tab
 
 import gc
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from itertools import islice
-from operator import itemgetter
 from typing import Any
 from zlib import crc32
 
 import psycopg2
 from psycopg2.errors import UniqueViolation
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.types import TypeEngine
 
-from app.database.copy_text import NULL, CopyFile
+from app.database.chunks import Chunk, ValueChunk
+from app.database.copy_text import NULL
+from app.database.merge_target import MergeTarget
 from app.database.transactions import run_in_transaction
 
 __all__ = [
     "PROVENANCE",
     "MergeCounts",
     "MergeTarget",
+    "merge_chunk",
     "merge_rows",
     "read_columns",
     "run_in_transaction",
@@ -63,29 +64,6 @@ class MergeCounts:
         return self.inserted + self.updated + self.unchanged
 
 
-@dataclass(frozen=True, slots=True)
-class MergeTarget:
-    """A table to merge into; the key is its primary key.
-
-    `columns` are those the rows carry, in their order. `guard` is an SQL condition over `s` (the
-    staged row) and `t` (the stored one): where it is false a stored row is left as it is.
-    """
-
-    table: Table
-    columns: tuple[str, ...]
-    guard: str = "true"
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """The names of the key columns."""
-        return tuple(column.name for column in self.table.primary_key)
-
-    @property
-    def kinds(self) -> tuple[TypeEngine[Any], ...]:
-        """The types of the columns."""
-        return tuple(self.table.c[name].type for name in self.columns)
-
-
 def merge_rows(
     connection: Connection, target: MergeTarget, rows: Iterable[Sequence[Any]], *, run_id: Any
 ) -> MergeCounts:
@@ -104,9 +82,22 @@ def merge_rows(
             chunk = list(islice(pending, CHUNK_ROWS))
             is_done = not chunk
             if chunk:
-                counts += _merge_chunk(connection, target, chunk, run_id)
+                ready = ValueChunk(target, chunk)
+                counts += merge_chunk(connection, target, ready, run_id=run_id)
+                del ready
             del chunk
     return counts
+
+
+def merge_chunk(
+    connection: Connection, target: MergeTarget, chunk: Chunk, *, run_id: Any
+) -> MergeCounts:
+    """Like `merge_rows`, for the rows of a chunk that is ready."""
+    with _cursor(connection, f"merge into {target.table.name}") as cursor:
+        if len(chunk) >= MANY_ROWS and _insert(cursor, target, chunk, run_id):
+            return MergeCounts(inserted=len(chunk))
+        inserted, updated = _stage_and_merge(cursor, target, chunk, run_id)
+    return MergeCounts(inserted, updated, len(chunk) - inserted - updated)
 
 
 @contextmanager
@@ -169,27 +160,15 @@ def _wrapped(connection: Connection, statement: str, error: Any) -> BaseExceptio
     return wrapped
 
 
-def _merge_chunk(
-    connection: Connection, target: MergeTarget, chunk: list[Sequence[Any]], run_id: Any
-) -> MergeCounts:
-    rows = _in_key_order(target, chunk)
-    with _cursor(connection, f"merge into {target.table.name}") as cursor:
-        if len(rows) >= MANY_ROWS and _insert(cursor, target, rows, run_id):
-            return MergeCounts(inserted=len(rows))
-        inserted, updated = _stage_and_merge(cursor, target, rows, run_id)
-    return MergeCounts(inserted, updated, len(rows) - inserted - updated)
-
-
-def _insert(cursor: Any, target: MergeTarget, rows: list[Sequence[Any]], run_id: Any) -> bool:
+def _insert(cursor: Any, target: MergeTarget, chunk: Chunk, run_id: Any) -> bool:
     """Copy rows that are all new into the table; False, and nothing done, when they are not."""
     statements = _statements(target)
-    key_of = _key_getter(target)
-    cursor.execute(statements.probe, (key_of(rows[0]), key_of(rows[-1])))
+    cursor.execute(statements.probe, (chunk.first_key, chunk.last_key))
     if cursor.fetchone() is not None:
         return False
     cursor.execute("SAVEPOINT bulk_insert")
     try:
-        cursor.copy_expert(statements.insert, CopyFile(target.kinds, rows, constants=(run_id,)))
+        cursor.copy_expert(statements.insert, chunk.open(constants=(run_id,)))
     except UniqueViolation:  # another writer was faster, or the database orders texts otherwise
         cursor.execute("ROLLBACK TO SAVEPOINT bulk_insert; RELEASE SAVEPOINT bulk_insert")
         return False
@@ -198,27 +177,16 @@ def _insert(cursor: Any, target: MergeTarget, rows: list[Sequence[Any]], run_id:
 
 
 def _stage_and_merge(
-    cursor: Any, target: MergeTarget, rows: list[Sequence[Any]], run_id: Any
+    cursor: Any, target: MergeTarget, chunk: Chunk, run_id: Any
 ) -> tuple[int, int]:
     """The rows inserted and updated."""
     statements = _statements(target)
     cursor.execute(statements.prepare)
-    cursor.copy_expert(statements.copy, CopyFile(target.kinds, rows))
+    cursor.copy_expert(statements.copy, chunk.open())
     cursor.execute(statements.merge, (str(run_id),))
     inserted, updated = cursor.fetchone()
     cursor.execute(statements.clean)
     return inserted, updated
-
-
-def _key_getter(target: MergeTarget) -> Callable[[Sequence[Any]], Any]:
-    return itemgetter(*(target.columns.index(name) for name in target.key))
-
-
-def _in_key_order(target: MergeTarget, chunk: list[Sequence[Any]]) -> list[Sequence[Any]]:
-    """The last row of each key, by key."""
-    key_of = _key_getter(target)
-    unique = dict(zip(map(key_of, chunk), chunk, strict=True))
-    return [unique[key] for key in sorted(unique)]
 
 
 @dataclass(frozen=True, slots=True)

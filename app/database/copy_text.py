@@ -23,24 +23,45 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 class CopyFile:
-    """A readable file over rows, so that the text of a whole batch never exists at once.
+    """A readable file over texts of whole lines, so that that of a whole batch never exists."""
 
-    `kinds` are the column types, in the order of the values of a row; `constants` follow the
-    values of every row and are written as `str` writes them.
-    """
-
-    def __init__(
-        self,
-        kinds: Sequence[TypeEngine[Any]],
-        rows: Iterable[Sequence[Any]],
-        *,
-        constants: Sequence[Any] = (),
-    ) -> None:
-        self._blocks = format_blocks(kinds, rows, constants=constants)
+    def __init__(self, blocks: Iterator[str]) -> None:
+        self._blocks = blocks
 
     def read(self, size: int = -1) -> str:
-        """The next block of whole lines, whatever its size; empty at the end."""
+        """The next text of whole lines, whatever its size; empty at the end."""
         return next(self._blocks, "")
+
+
+class LineWriter:
+    """Writes rows as lines for `COPY … FROM STDIN (NULL 'None')`; remembers what repeats.
+
+    `kinds` are the column types, in the order of the values of a row.
+    """
+
+    def __init__(self, kinds: Sequence[TypeEngine[Any]]) -> None:
+        self._width = len(kinds)
+        self._writers = {
+            place: writer
+            for place, kind in enumerate(kinds)
+            if (writer := _writer(kind)) is not None
+        }
+
+    def blocks(
+        self, rows: Iterable[Sequence[Any]], *, constants: Sequence[Any] = ()
+    ) -> Iterator[str]:
+        """Many lines in one text; `constants` follow every row, written as `str` writes them.
+
+        Raises ValueError when a row has more or fewer values than there are columns.
+        """
+        cells = ["%s"] * self._width + [str(value) for value in constants]
+        line = "\t".join(cells) + "\n"
+        pending = iter(rows)
+        while block := list(islice(pending, BLOCK_ROWS)):
+            columns = list(zip(*block, strict=True))
+            if len(columns) != self._width:
+                raise ValueError(f"a row has {len(columns)} values for {self._width} columns")
+            yield "".join(map(line.__mod__, _written(columns, self._writers)))
 
 
 def format_blocks(
@@ -49,20 +70,8 @@ def format_blocks(
     *,
     constants: Sequence[Any] = (),
 ) -> Iterator[str]:
-    """Lines for `COPY … FROM STDIN (NULL 'None')`, many in one text.
-
-    Raises ValueError when a row has more or fewer values than there are columns.
-    """
-    writers = {
-        place: writer for place, kind in enumerate(kinds) if (writer := _writer(kind)) is not None
-    }
-    line = "\t".join(["%s"] * len(kinds) + [str(value) for value in constants]) + "\n"
-    pending = iter(rows)
-    while block := list(islice(pending, BLOCK_ROWS)):
-        columns = list(zip(*block, strict=True))
-        if len(columns) != len(kinds):
-            raise ValueError(f"a row has {len(columns)} values for {len(kinds)} columns")
-        yield "".join(map(line.__mod__, _written(columns, writers)))
+    """`LineWriter.blocks` of a writer that is used once."""
+    return LineWriter(kinds).blocks(rows, constants=constants)
 
 
 def _written(

@@ -5,21 +5,22 @@ Only the intervals that this run touched are derived again.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import repeat
+from itertools import islice, repeat
 
 from sqlalchemy import Connection, text
 
 from app.analytics.candles import (
     DerivedCandle,
-    complete_candle,
     derive_candles,
     merge_candles,
 )
-from app.database.bulk import merge_rows, read_columns
+from app.database.bulk import merge_chunk, merge_rows, read_columns
 from app.domain import CandleBasis, Granularity
 from app.ingestion.context import RunContext, StageCounts
+from app.ingestion.history import Hours
 from app.ingestion.targets import CANDLES, candle_rows
 
 Interval = tuple[int, datetime]
@@ -27,7 +28,7 @@ Openings = Mapping[int, Collection[datetime]]
 """The openings of intervals by market."""
 
 INTERVALS_PER_STEP = 7_500
-WEEKS_PER_STEP = 400
+WEEKS_PER_STEP = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SNAPSHOTS = """
     SELECT s.market_id, (extract(epoch FROM s.observed_at) * 1000000)::bigint, s.price
@@ -53,12 +54,11 @@ _HOURS = """
 
 def store_history(context: RunContext, connection: Connection) -> StageCounts:
     """Merge the candles the provider gave."""
-    haul = context.haul
-    counts = StageCounts(fetched=len(haul.candles))
-    candles = (
-        complete_candle(haul.market_ids[candle.listing.key], candle) for candle in haul.candles
-    )
-    _merge(context, connection, candles, counts)
+    history, run_id = context.history, context.order.run_id
+    counts = StageCounts(fetched=history.good_count)
+    for chunk in history.chunks(context.haul.market_ids):
+        context.check_stop()
+        counts.add(merge_chunk(connection, CANDLES, chunk, run_id=run_id))
     context.closes.forget()
     return counts
 
@@ -67,16 +67,39 @@ def store_derived_candles(context: RunContext, connection: Connection) -> StageC
     """Derive the touched hours from snapshots, then the touched days and weeks from hours."""
     counts = StageCounts()
     over = _load_over(context, connection)
-    given = _given_hours(context)
+    given = context.history.hours_by_market(context.haul.market_ids)
     bare = _without(_join(_hours_of_snapshots(context), over[Granularity.HOURLY]), given)
     _derive_hours(context, connection, bare, counts)
-    hours = _join(given, bare)
-    touched = {
-        granularity: _join(_floored(hours, granularity), over[granularity])
-        for granularity in (Granularity.DAILY, Granularity.WEEKLY)
-    }
-    _derive_coarser(context, connection, touched, counts)
+    _derive_coarser(context, connection, Touched(given, bare, over), counts)
     return counts
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """What of each market has changed: hours the provider gave, other hours, and what is over."""
+
+    given: Mapping[int, Hours]
+    bare: Openings
+    over: Mapping[Granularity, Openings]
+
+    def intervals(self, market_id: int, granularity: Granularity) -> set[datetime]:
+        """The days or weeks of a market to derive again."""
+        return {
+            *self.given.get(market_id, Hours()).intervals(granularity),
+            *map(granularity.floor, self.bare.get(market_id, ())),
+            *self.over[granularity].get(market_id, ()),
+        }
+
+    def weeks(self) -> Iterator[Interval]:
+        """The weeks in which anything is to be derived, market by market."""
+        for market_id in sorted(self._market_ids()):
+            # A day that is over may lie in a week that nothing touched.
+            days = map(Granularity.WEEKLY.floor, self.intervals(market_id, Granularity.DAILY))
+            weeks = {*days, *self.intervals(market_id, Granularity.WEEKLY)}
+            yield from ((market_id, week) for week in sorted(weeks))
+
+    def _market_ids(self) -> set[int]:
+        return {*self.given, *self.bare}.union(*self.over.values())
 
 
 def _load_over(context: RunContext, connection: Connection) -> dict[Granularity, Openings]:
@@ -101,14 +124,6 @@ def _hours_of_snapshots(context: RunContext) -> Openings:
     return hours
 
 
-def _given_hours(context: RunContext) -> Openings:
-    haul = context.haul
-    hours: dict[int, set[datetime]] = defaultdict(set)
-    for row in haul.candles:
-        hours[haul.market_ids[row.listing.key]].add(row.opened_at)
-    return hours
-
-
 def _join(one: Openings, other: Openings) -> Openings:
     return {
         market_id: {*one.get(market_id, ()), *other.get(market_id, ())}
@@ -116,30 +131,11 @@ def _join(one: Openings, other: Openings) -> Openings:
     }
 
 
-def _without(openings: Openings, those: Openings) -> Openings:
+def _without(openings: Openings, those: Mapping[int, Hours]) -> Openings:
     return {
-        market_id: set(opened).difference(those.get(market_id, ()))
+        market_id: {each for each in opened if each not in those.get(market_id, Hours())}
         for market_id, opened in openings.items()
     }
-
-
-def _floored(openings: Openings, granularity: Granularity) -> Openings:
-    floor = _Floor(granularity)
-    return {market_id: set(map(floor, opened)) for market_id, opened in openings.items()}
-
-
-class _Floor:
-    """Granularity.floor, remembered: the same few hundred openings come for every market."""
-
-    def __init__(self, granularity: Granularity) -> None:
-        self._granularity = granularity
-        self._known: dict[datetime, datetime] = {}
-
-    def __call__(self, opened_at: datetime) -> datetime:
-        floor = self._known.get(opened_at)
-        if floor is None:
-            floor = self._known[opened_at] = self._granularity.floor(opened_at)
-        return floor
 
 
 def _derive_hours(
@@ -159,19 +155,16 @@ def _derive_hours(
 
 
 def _derive_coarser(
-    context: RunContext,
-    connection: Connection,
-    touched: Mapping[Granularity, Openings],
-    counts: StageCounts,
+    context: RunContext, connection: Connection, touched: Touched, counts: StageCounts
 ) -> None:
-    """Days and weeks of some markets at a time, their hours being read once for both."""
-    # A day that is over may lie in a week that nothing touched.
-    days = _floored(touched[Granularity.DAILY], Granularity.WEEKLY)
-    weeks = _join(touched[Granularity.WEEKLY], days)
-    for part in _parts(weeks):
+    """Days and weeks, some weeks at a time, their hours being read once for both."""
+    pending = touched.weeks()
+    while weeks := list(islice(pending, WEEKS_PER_STEP)):
         context.check_stop()
-        hours = _load_hours(context, connection, _intervals(part))
-        for granularity, openings in touched.items():
+        hours = _load_hours(context, connection, weeks)
+        market_ids = {market_id for market_id, _ in weeks}
+        for granularity in (Granularity.DAILY, Granularity.WEEKLY):
+            openings = {each: touched.intervals(each, granularity) for each in market_ids}
             finer = _inside(hours, openings, granularity)
             derived = merge_candles(finer, granularity, now=context.order.now)
             _merge(context, connection, derived, counts)
@@ -182,21 +175,21 @@ def _inside(
 ) -> Iterator[DerivedCandle]:
     """The hours of the given intervals."""
     floor = _Floor(granularity)
-    return (hour for hour in hours if floor(hour.opened_at) in openings.get(hour.market_id, ()))
+    return (hour for hour in hours if floor(hour.opened_at) in openings[hour.market_id])
 
 
-def _parts(weeks: Openings) -> Iterator[Openings]:
-    """The weeks some hundred at a time, those of one market together."""
-    part: dict[int, Collection[datetime]] = {}
-    size = 0
-    for market_id in sorted(weeks):
-        part[market_id] = weeks[market_id]
-        size += len(weeks[market_id])
-        if size >= WEEKS_PER_STEP:
-            yield part
-            part, size = {}, 0
-    if part:
-        yield part
+class _Floor:
+    """Granularity.floor, remembered: the same few hundred openings come for every market."""
+
+    def __init__(self, granularity: Granularity) -> None:
+        self._granularity = granularity
+        self._known: dict[datetime, datetime] = {}
+
+    def __call__(self, opened_at: datetime) -> datetime:
+        floor = self._known.get(opened_at)
+        if floor is None:
+            floor = self._known[opened_at] = self._granularity.floor(opened_at)
+        return floor
 
 
 def _intervals(openings: Openings) -> list[Interval]:

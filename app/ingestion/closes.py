@@ -13,7 +13,7 @@ from app.analytics.closes import CloseSeries
 from app.database.bulk import read_columns
 from app.domain import Granularity
 
-MARKETS_PER_READ = 500
+MARKETS_PER_READ = 100
 # Closes of so many markets are kept for the next stage: 30 days of 2,000 are about 60 MB.
 MOST_MARKETS_KEPT = 2_000
 WIDEST_TEXT = 40

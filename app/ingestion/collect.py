@@ -1,7 +1,7 @@
 """The part of a run that talks to the provider: no transaction is open while it lasts."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -27,6 +27,8 @@ DISCOVERY_QUOTE = "USD"
 WORTH_A_CALL = timedelta(hours=2)
 # The base of a window of the whole look-back is the close before its start.
 BASE_STEPS = 2
+# A provider answers with all candles of a call in memory, of about 1 kB each.
+CANDLES_PER_CALL = 50_000
 _LAST_CANDLES = """
     SELECT l.provider_id, l.quote, c.opened_at
     FROM listing l CROSS JOIN LATERAL (
@@ -41,11 +43,10 @@ _LAST_CANDLES = """
 
 @dataclass(slots=True)
 class Collected:
-    """Rows as the provider gave them, before validation."""
+    """Rows as the provider gave them, before validation; its candles are in the run's history."""
 
     listings: list[Listing] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
-    candles: list[Candle] = field(default_factory=list)
     rejected: list[RejectedRow] = field(default_factory=list)
     problems: list[MarketProblem] = field(default_factory=list)
     history_from: dict[Key, datetime] = field(default_factory=dict)
@@ -162,20 +163,52 @@ def _fetch_history(
         now=context.order.now,
         lookback=timedelta(days=min(context.order.lookback_days, able.history_days)),
     )
-    for start, listings in sorted(wanted.items()):
+    context.history.fill(
+        _fetch_candles(context, known, wanted, got),
+        provider=context.provider.name,
+        now=context.latest_now,
+        asked={listing.key for listing in got.listings},
+    )
+
+
+def _fetch_candles(
+    context: RunContext,
+    known: KnownListings,
+    wanted: Mapping[datetime, Sequence[Listing]],
+    got: Collected,
+) -> Iterator[Candle]:
+    """The candles of one call after the other; what else comes with them goes into `got`."""
+    for start, listings in _calls(wanted, now=context.order.now):
         context.check_stop()
-        batch = context.provider.fetch_candles(
-            listings, Granularity.HOURLY, start, context.order.now
-        )
-        got.candles += batch.rows
-        got.rejected += batch.rejected
-        got.problems += batch.problems
-        failed = {problem.symbol for problem in batch.problems}
+        problems = yield from _call(context, listings, start, got)
+        failed = {problem.symbol for problem in problems}
         got.history_from |= {
             listing.key: min(start, known.history_from.get(listing.key, start))
             for listing in listings
             if listing.symbol not in failed
         }
+
+
+def _call(
+    context: RunContext, listings: Sequence[Listing], start: datetime, got: Collected
+) -> Generator[Candle, None, Sequence[MarketProblem]]:
+    """The candles of one call, and in the end its problems; nothing else of it stays."""
+    batch = context.provider.fetch_candles(listings, Granularity.HOURLY, start, context.order.now)
+    yield from batch.rows
+    got.rejected += batch.rejected
+    got.problems += batch.problems
+    return batch.problems
+
+
+def _calls(
+    wanted: Mapping[datetime, Sequence[Listing]], *, now: datetime
+) -> Iterator[tuple[datetime, Sequence[Listing]]]:
+    """What to ask for from when on, so many listings at a time that the answer stays small."""
+    for start, listings in sorted(wanted.items()):
+        hours = max(1, -((start - now) // HOUR))
+        size = max(1, CANDLES_PER_CALL // hours)
+        for first in range(0, len(listings), size):
+            yield start, listings[first : first + size]
 
 
 def plan_history(
@@ -224,7 +257,7 @@ def refuse_empty(context: RunContext, good: int) -> None:
         return
     problems = context.haul.problems
     reasons = "; ".join(problem.message for problem in problems[:3])
-    rejected = len(context.haul.rejected)
+    rejected = context.haul.rejected_count
     message = f"{context.provider.name} delivered no usable snapshot"
     if rejected:
         message += f"; {rejected} rows were rejected"

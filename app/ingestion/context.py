@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -11,9 +11,10 @@ from uuid import UUID
 from app.analytics.comparisons import MarketState
 from app.analytics.returns import DAYS_PER_YEAR
 from app.database.bulk import MergeCounts
-from app.domain import AssetType, Candle, Listing, MarketProblem, RejectedRow
+from app.domain import AssetType, Listing, MarketProblem, RejectedRow
 from app.errors import RunStopped
 from app.ingestion.closes import CloseShelf
+from app.ingestion.history import History
 from app.ingestion.validation import GoodSnapshot
 from app.market_list import MarketSelection
 from app.providers.base import Provider
@@ -90,12 +91,15 @@ class StageCounts:
 
 @dataclass(slots=True)
 class Haul:
-    """What the fetch brought home, before and after validation."""
+    """What the fetch brought home but for the history, validated.
+
+    `rejected` are the rows that are kept with their reason, `rejected_count` all that were.
+    """
 
     listings: list[Listing] = field(default_factory=list)
     snapshots: list[GoodSnapshot] = field(default_factory=list)
-    candles: list[Candle] = field(default_factory=list)
     rejected: list[RejectedRow] = field(default_factory=list)
+    rejected_count: int = 0
     problems: list[MarketProblem] = field(default_factory=list)
     history_from: Mapping[tuple[str, str, str], datetime] = field(default_factory=dict)
     market_ids: dict[tuple[str, str, str], int] = field(default_factory=dict)
@@ -111,9 +115,35 @@ class RunContext:
     stop: StopSignal
     deadline: float  # of time.monotonic()
     clock: Callable[[], datetime]
+    history: History = field(default_factory=History)
     haul: Haul = field(default_factory=Haul)
     closes: CloseShelf = field(default_factory=CloseShelf)
     counts: dict[str, StageCounts] = field(default_factory=dict)
+
+    def start_over(self, haul: Haul, counts: Mapping[str, StageCounts]) -> None:
+        """Be as before the transaction: nothing of one that was rolled back is left.
+
+        `haul` and `counts` are what the fetch left. Raises `RunStopped` as a safe point does.
+        """
+        self.haul = replace(
+            haul,
+            rejected=[*haul.rejected],
+            problems=[*haul.problems],
+            market_ids={},
+            states={},
+        )
+        self.counts = dict(counts)
+        self.closes = CloseShelf()
+        self.check_stop()
+
+    def pause(self, seconds: float) -> None:
+        """Wait; raises `RunStopped` at once when the run has to end."""
+        self.stop.wait(seconds)
+        self.check_stop()
+
+    def latest_now(self) -> datetime:
+        """The present: what was observed while the run fetched does not lie in the future."""
+        return max(self.order.now, self.clock())
 
     def check_stop(self) -> None:
         """A safe point: raises `RunStopped` when the run was cancelled or is past its deadline."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, text
 
+from app.database.transactions import run_in_transaction
 from app.domain import Listing, MarketProblem, RejectedRow, RunStatus
 from app.ingestion.collect import Collected, collect, refuse_empty
 from app.ingestion.context import Haul, Recorder, RunContext, StageCounts
@@ -15,7 +16,6 @@ from app.ingestion.validation import (
     is_sound_id,
     storable_problem,
     storable_rejection,
-    validate_candles,
     validate_snapshots,
 )
 
@@ -48,37 +48,42 @@ def run_pipeline(
     """Do everything a run does up to the commit.
 
     `close_run` is called with the open transaction and the report just before the commit: it sets
-    the run's final status there, so that data and status appear together or not at all. Raises
-    `ProviderError`, `RunStopped`, `StorageError` or `sqlalchemy.exc.DBAPIError`, nothing stored.
+    the run's final status there, so that data and status appear together or not at all; a deadlock
+    or serialisation failure repeats the transaction, without another fetch. Raises `ProviderError`,
+    `RunStopped`, `StorageError` (`StorageConflict` when repeating did not help) or
+    `sqlalchemy.exc.DBAPIError`, nothing stored.
     """
+    with context.history:
+        _fetch(context, engine, recorder)
+        if context.order.is_dry_run:
+            return build_report(context)
+        return _store(context, engine, recorder, close_run)
+
+
+def _fetch(context: RunContext, engine: Engine, recorder: Recorder) -> None:
+    """Fill the haul and the history; candles are judged while they come."""
     with _Stage(context, recorder, "fetch") as counts:
         collected = collect(context, engine)
-        counts.fetched = _row_count(collected)
+        counts.fetched = _row_count(context, collected)
         counts.rejected = len(collected.rejected)
     with _Stage(context, recorder, "validate") as counts:
         validate(context, collected)
-        counts.fetched = _row_count(collected) - len(collected.rejected)
-        counts.rejected = len(context.haul.rejected) - len(collected.rejected)
+        counts.fetched = _row_count(context, collected) - len(collected.rejected)
+        counts.rejected = context.haul.rejected_count - len(collected.rejected)
         refuse_empty(context, len(context.haul.snapshots))
-    if context.order.is_dry_run:
-        return build_report(context)
-    return _store(context, engine, recorder, close_run)
 
 
 def validate(context: RunContext, collected: Collected) -> None:
     """Split what was collected into the rows to keep and those set aside."""
-    # Not the run's own instant: what was observed while it fetched does not lie in the future.
-    now = max(context.order.now, context.clock())
     listings = [item for item in collected.listings if is_sound_id(item.provider_id)]
     asked = {listing.key for listing in collected.listings}
-    snapshots, bad_snapshots = validate_snapshots(collected.snapshots, now=now, asked=asked)
-    candles, bad_candles = validate_candles(collected.candles, now=now, asked=asked)
+    snapshots, bad = validate_snapshots(collected.snapshots, now=context.latest_now(), asked=asked)
     given = map(storable_rejection, collected.rejected)
     context.haul = Haul(
         listings=listings,
         snapshots=snapshots,
-        candles=candles,
-        rejected=[*given, *bad_snapshots, *bad_candles],
+        rejected=[*given, *bad, *context.history.rejected],
+        rejected_count=len(collected.rejected) + len(bad) + context.history.bad_count,
         problems=[storable_problem(problem) for problem in collected.problems],
         history_from=collected.history_from,
     )
@@ -88,7 +93,7 @@ def build_report(context: RunContext) -> RunReport:
     """Sum the stages up and judge the run."""
     haul = context.haul
     ingested: Counter[str] = Counter()
-    totals = StageCounts(fetched=context.counts["fetch"].fetched, rejected=len(haul.rejected))
+    totals = StageCounts(fetched=context.counts["fetch"].fetched, rejected=haul.rejected_count)
     for stage in STORING:
         counts = context.counts.get(stage.name, StageCounts())
         ingested[stage.total] += counts.inserted + counts.updated
@@ -124,20 +129,30 @@ def _store(
     recorder: Recorder,
     close_run: Callable[[Connection, RunReport], None],
 ) -> RunReport:
-    provider, order, haul = context.provider.name, context.order, context.haul
-    with engine.begin() as connection:
-        _place(haul, keep_listings(connection, provider, haul.listings, now=order.now))
-        note_history(connection, provider, haul.history_from)
-        for stage in STORING:
-            context.check_stop()
-            with _Stage(context, recorder, stage.name) as counts:
-                _copy_counts(counts, stage.store(context, connection))
-        context.check_stop()
+    """All that is stored, in one transaction; begun again when it lost a conflict with another."""
+    fetched, counts = context.haul, context.counts
+
+    def work(connection: Connection) -> RunReport:
+        context.start_over(fetched, counts)
+        _store_rows(context, connection, recorder)
         report = build_report(context)
         if report.totals.inserted or report.totals.updated:
             connection.execute(text(_NEW_VERSION))
         close_run(connection, report)
-    return report
+        return report
+
+    return run_in_transaction(engine, work, pause=context.pause)
+
+
+def _store_rows(context: RunContext, connection: Connection, recorder: Recorder) -> None:
+    provider, order, haul = context.provider.name, context.order, context.haul
+    _place(haul, keep_listings(connection, provider, haul.listings, now=order.now))
+    note_history(connection, provider, haul.history_from)
+    for stage in STORING:
+        context.check_stop()
+        with _Stage(context, recorder, stage.name) as counts:
+            _copy_counts(counts, stage.store(context, connection))
+    context.check_stop()
 
 
 def _place(haul: Haul, stored: Mapping[Key, Listing]) -> None:
@@ -170,5 +185,6 @@ def _copy_counts(into: StageCounts, counts: StageCounts) -> None:
     into.unchanged, into.rejected, into.detail = counts.unchanged, counts.rejected, counts.detail
 
 
-def _row_count(collected: Collected) -> int:
-    return len(collected.snapshots) + len(collected.candles) + len(collected.rejected)
+def _row_count(context: RunContext, collected: Collected) -> int:
+    candles = context.history.good_count + context.history.bad_count
+    return len(collected.snapshots) + candles + len(collected.rejected)

@@ -15,17 +15,18 @@ from sqlalchemy import Connection, Engine, insert, text
 from sqlalchemy.exc import IntegrityError
 
 from app.database.identity import process_name
+from app.database.run_counts import count_finished_runs
 from app.domain import MarketProblem, RejectedRow, RunStatus, Trigger
 from app.errors import RunAlreadyActive, RunStopped
 from app.failpoints import reach
 from app.ingestion.context import StageCounts
 from app.ingestion.dead_runs import Succession, close_unattended_runs
+from app.ingestion.history import REJECTED_KEPT
 from app.ingestion.pipeline import RunReport
 from app.ingestion.stages import TITLES
 from app.models import RejectedRow as RejectedRowModel
 
 PROBLEMS_KEPT = 1000
-REJECTED_KEPT = 10_000
 _MINE = "id = :id AND attempt = :attempt AND status = 'running'"
 _OPEN = """
     INSERT INTO ingestion_run (id, status, trigger, provider, symbols, requested_by, due_at,
@@ -57,10 +58,17 @@ _CLOSE = f"""
         problem_count = :problem_count, problems = CAST(:problems AS jsonb)
     WHERE {_MINE}
 """  # noqa: S608
+# A stage that begins again, its transaction being repeated, begins with nothing behind it.
 _STAGE_STARTED = """
+    WITH later AS (
+        DELETE FROM run_stage
+        WHERE run_id = :id AND attempt = :attempt AND position > :position
+    )
     INSERT INTO run_stage (run_id, attempt, position, name, status, started_at)
     VALUES (:id, :attempt, :position, :name, 'running', clock_timestamp())
-    ON CONFLICT (run_id, attempt, position) DO NOTHING
+    ON CONFLICT (run_id, attempt, position) DO UPDATE
+    SET status = excluded.status, started_at = excluded.started_at, duration_ms = NULL, fetched = 0,
+        inserted = 0, updated = 0, unchanged = 0, rejected = 0, detail = ''
 """
 _STAGE_FINISHED = """
     UPDATE run_stage
@@ -115,6 +123,7 @@ def open_run(
     that this one repeats; one that does not exist (any more) is left out.
     """
     close_unattended_runs(connection, succession)
+    count_finished_runs(connection)
     values = {
         "id": run_id,
         "trigger": trigger.value,
@@ -172,16 +181,20 @@ def close_with_error(
     message: str,
     problems: Sequence[MarketProblem] = (),
     rejected: Sequence[RejectedRow] = (),
+    rejected_count: int = 0,
     counts: StageCounts | None = None,
 ) -> None:
-    """Close a run of which nothing was kept, with the reason and what was set aside."""
+    """Close a run of which nothing was kept, with the reason and what was set aside.
+
+    `rejected_count` is the number of all rows set aside, where `rejected` are only the first.
+    """
     totals = counts or StageCounts()
     report = RunReport(
         status=status,
         markets_requested=0,
         markets_ingested=0,
         ingested={},
-        totals=StageCounts(fetched=totals.fetched, rejected=len(rejected)),
+        totals=StageCounts(fetched=totals.fetched, rejected=max(rejected_count, len(rejected))),
         problems=tuple(problems),
         rejected=tuple(rejected),
     )

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -28,10 +29,21 @@ _LAST_PRICES = """
         ORDER BY s.observed_at DESC LIMIT 1
     ) s
 """
+# What is stored may be newer than what came; it is looked up where it is not known.
+_NOTE_INSTANTS = """
+    UPDATE listing l SET observed_at = greatest(n.observed_at, coalesce(l.observed_at, (
+        SELECT s.observed_at FROM market_snapshot s
+        WHERE s.market_id = l.market_id AND s.provider = l.provider
+        ORDER BY s.observed_at DESC LIMIT 1)))
+    FROM unnest(CAST(:market_ids AS int[]), CAST(:observed AS timestamptz[]))
+         AS n(market_id, observed_at)
+    WHERE l.market_id = n.market_id AND l.provider = :provider
+      AND (l.observed_at IS NULL OR l.observed_at < n.observed_at)
+"""
 
 
 def store_snapshots(context: RunContext, connection: Connection) -> StageCounts:
-    """Merge the validated snapshots."""
+    """Merge the validated snapshots, and note with each listing how new its newest one is."""
     haul = context.haul
     counts = StageCounts(fetched=len(haul.snapshots))
     if not haul.snapshots:
@@ -40,7 +52,18 @@ def store_snapshots(context: RunContext, connection: Connection) -> StageCounts:
     for part in _rounds(placed):
         rows = _rows(context, connection, part)
         counts.add(merge_rows(connection, SNAPSHOTS, rows, run_id=context.order.run_id))
+    _note_instants(connection, context.provider.name, placed)
     return counts
+
+
+def _note_instants(
+    connection: Connection, provider: str, placed: Sequence[tuple[int, GoodSnapshot]]
+) -> None:
+    newest: dict[int, datetime] = {}
+    for market_id, row in placed:
+        newest[market_id] = max(row.observed_at, newest.get(market_id, row.observed_at))
+    values = {"provider": provider, "market_ids": list(newest), "observed": list(newest.values())}
+    connection.execute(text(_NOTE_INSTANTS), values)
 
 
 def _rounds(placed: Sequence[tuple[int, GoodSnapshot]]) -> Iterable[list[tuple[int, GoodSnapshot]]]:

@@ -14,27 +14,26 @@ from app.domain import RunStatus
 from app.errors import AppError, RunStopped
 from app.failpoints import reach
 from app.ingestion.context import Haul, Recorder, RunContext, RunOrder, StageCounts, StopSignal
+from app.ingestion.dead_runs import Succession
 from app.ingestion.pipeline import RunReport, run_pipeline
 from app.ingestion.run_log import RunLog, keep_run_log
 from app.ingestion.run_row import (
     RunRecorder,
     RunTicket,
-    beat,
     close_with_error,
     close_with_report,
-    is_cancelled,
 )
 from app.ingestion.validation import storable_text
 from app.logs import bind
 from app.metrics import observe_provider_call
 from app.providers.base import ProviderContext, provider_class
+from app.services.handover import hand_over
+from app.services.heartbeat import Heartbeat
 from app.settings import ProviderSettings
 
 logger = logging.getLogger(__name__)
 MESSAGE_LENGTH = 2000
 Listener = Callable[[str, StageCounts | None], None]
-# How soon a run hears that somebody asked another process to stop it.
-CANCEL_LOOK_SECONDS = 1.0
 # The point of `app.failpoints` at the beginning of a stage.
 _POINTS = {
     "fetch": "fetch",
@@ -54,6 +53,7 @@ class RunTools:
     lease_seconds: float
     heartbeat_seconds: float
     deadline_seconds: float
+    succession: Succession
     replace_cache: Callable[[], None] = lambda: None
 
 
@@ -76,15 +76,21 @@ class Execution:
 
 def execute(execution: Execution, tools: RunTools) -> None:
     """Work on the run until it has a final status; never raises."""
-    heart = threading.Thread(target=_keep_alive, args=(execution, tools), daemon=True)
+    heart = Heartbeat(
+        tools.engine,
+        execution.ticket,
+        execution.stop,
+        every_seconds=tools.heartbeat_seconds,
+        lease_seconds=tools.lease_seconds,
+    )
     heart.start()
     with bind(run_id=execution.ticket.run_id):
         try:
             with keep_run_log(tools.engine, execution.ticket) as log:
-                _run(execution, tools, log)
+                _run(execution, tools, log, heart)
         finally:
             execution.is_done.set()
-            heart.join()
+            heart.rest()
 
 
 def build_context(execution: Execution, tools: RunTools) -> RunContext:
@@ -94,7 +100,8 @@ def build_context(execution: Execution, tools: RunTools) -> RunContext:
     name = execution.provider
 
     def note_call(outcome: str, seconds: float) -> None:
-        observe_provider_call(provider=name, outcome=outcome, seconds=seconds)
+        price = provider_class(name).credits_per_call
+        observe_provider_call(provider=name, outcome=outcome, seconds=seconds, price=price)
         reach("mid-fetch")
 
     surroundings = ProviderContext(
@@ -112,7 +119,7 @@ def build_context(execution: Execution, tools: RunTools) -> RunContext:
     )
 
 
-def _run(execution: Execution, tools: RunTools, log: RunLog) -> None:
+def _run(execution: Execution, tools: RunTools, log: RunLog, heart: Heartbeat) -> None:
     recorder = _Announcer(RunRecorder(tools.engine, execution.ticket), execution.listener, log)
     logger.info(
         "run started",
@@ -126,7 +133,8 @@ def _run(execution: Execution, tools: RunTools, log: RunLog) -> None:
         # Whoever noticed the stop first may not know why; the signal does.
         is_stop = isinstance(error, RunStopped) and execution.stop.is_set()
         cause = execution.stop.as_error() if is_stop else error
-        _close_failed(execution, tools, context, cause)
+        if not _is_left(execution, tools, heart, cause):
+            _close_failed(execution, tools, context, cause)
     else:
         reach("after-commit")
         execution.is_closed = True
@@ -152,6 +160,14 @@ def _replace_cache(tools: RunTools, recorder: Recorder) -> None:
         logger.warning("cache not replaced", extra={"reason": str(error)})
 
 
+def _is_left(execution: Execution, tools: RunTools, heart: Heartbeat, error: Exception) -> bool:
+    """True when the run was cut short by the end of this process, and another goes on with it."""
+    if not isinstance(error, RunStopped) or error.reason != "shutdown":
+        return False
+    heart.rest()
+    return hand_over(tools.engine, execution.ticket, tools.succession)
+
+
 def _close_failed(
     execution: Execution, tools: RunTools, context: RunContext | None, error: Exception
 ) -> None:
@@ -174,6 +190,7 @@ def _close_failed(
             message=message,
             problems=haul.problems,
             rejected=haul.rejected,
+            rejected_count=haul.rejected_count,
             counts=counts.get("fetch"),
         )
     except (RunStopped, SQLAlchemyError) as trouble:
@@ -219,32 +236,6 @@ def _log_end(report: RunReport) -> None:
             "problems": len(report.problems),
         },
     )
-
-
-def _keep_alive(execution: Execution, tools: RunTools) -> None:
-    """Renew the lease until the run is done; stop the run when it is cancelled or lost."""
-    last_beat = time.monotonic()
-    look_seconds = min(CANCEL_LOOK_SECONDS, tools.heartbeat_seconds)
-    with bind(run_id=execution.ticket.run_id):
-        while not execution.is_done.wait(look_seconds):
-            silent_seconds = time.monotonic() - last_beat
-            try:
-                if silent_seconds >= tools.heartbeat_seconds - look_seconds / 2:
-                    answer = beat(tools.engine, execution.ticket, lease_seconds=tools.lease_seconds)
-                    last_beat = time.monotonic()
-                else:
-                    answer = _look(execution, tools)
-            except SQLAlchemyError as error:
-                logger.warning("heartbeat failed", extra={"reason": type(error).__name__})
-                answer = "lost" if silent_seconds > tools.lease_seconds else "alive"
-            if answer == "cancelled":
-                execution.stop.stop("cancelled")
-            elif answer == "lost" and not execution.is_done.is_set():
-                execution.stop.stop("lease_lost")
-
-
-def _look(execution: Execution, tools: RunTools) -> str:
-    return "cancelled" if is_cancelled(tools.engine, execution.ticket) else "alive"
 
 
 class _Announcer:

@@ -1,12 +1,17 @@
-// Draws the candle chart over the server's line, loads older candles as one scrolls.
-const CHUNK = 500;
+// Draws the candle chart over the server's line: a chosen time, and what came before as one drags.
+const MOST_POINTS = 800;
+const PIXELS_PER_CANDLE = 1.5;
+const PIXELS_OF_SCALE = 80;
 const LOAD_WHEN_LEFT_BARS = 20;
 const BARS_OF_MARGIN = 3;
-const DAY = 86400;
+const HOUR = 3600;
+const DAY = 24 * HOUR;
+const STEPS = { hourly: HOUR, daily: DAY, weekly: 7 * DAY };
+// Name in the address, label, seconds; the first one of each that is marked is shown at first.
 const RANGES = {
-  hourly: [["24 h", DAY], ["3 d", 3 * DAY], ["7 d", 7 * DAY], ["30 d", 30 * DAY]],
-  daily: [["30 d", 30 * DAY], ["90 d", 90 * DAY], ["1 y", 365 * DAY]],
-  weekly: [["6 m", 183 * DAY], ["1 y", 365 * DAY], ["3 y", 1096 * DAY]],
+  hourly: [["1d", "1 d", DAY], ["7d", "7 d", 7 * DAY, true], ["30d", "30 d", 30 * DAY], ["90d", "90 d", 90 * DAY], ["1y", "1 y", 365 * DAY]],
+  daily: [["30d", "30 d", 30 * DAY], ["90d", "90 d", 90 * DAY], ["1y", "1 y", 365 * DAY, true], ["3y", "3 y", 1096 * DAY]],
+  weekly: [["1y", "1 y", 365 * DAY], ["3y", "3 y", 1096 * DAY, true], ["10y", "10 y", 3653 * DAY]],
 };
 const live = new Set();
 
@@ -67,10 +72,11 @@ function priceText(price) {
   return `${price < 0 ? "−" : ""}0.0${zeros}${digits.replace(".", "").replace(/0+$/, "")}`;
 }
 
-// Fine enough for the smallest price of the series.
-function smallestMove(candles) {
+// How many steps of the price scale a whole has: fine enough for the smallest price of the series.
+// A power of ten that a number holds exactly; one over such a small step would be a little off.
+function stepsOfOne(candles) {
   const lowest = Math.min(...candles.map((candle) => candle.low));
-  return 10 ** Math.min(-2, Math.floor(Math.log10(lowest)) - 5);
+  return 10 ** Math.min(22, Math.max(2, 5 - Math.floor(Math.log10(lowest))));
 }
 
 function readRow(row) {
@@ -84,24 +90,57 @@ function readRow(row) {
   };
 }
 
-async function fetchCandles(box, before) {
+// { widthHours, hasOlder, candles }, at most as many candles as asked for, merged where there are more.
+async function fetchChart(box, query, signal) {
   const address = new URL(box.dataset.candleChart, location.href);
   address.searchParams.set("granularity", box.dataset.granularity);
-  address.searchParams.set("limit", CHUNK);
-  if (before) address.searchParams.set("end", new Date(before * 1000).toISOString());
-  const answer = await fetch(address, { headers: { Accept: "application/json" } });
+  for (const [name, value] of Object.entries(query)) address.searchParams.set(name, value);
+  const answer = await fetch(address, { headers: { Accept: "application/json" }, signal });
   if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
-  const body = await answer.json();
-  return body.candles.map(readRow).sort((a, b) => a.time - b.time);
+  const chart = await answer.json();
+  return { ...chart, candles: chart.candles.map(readRow) };
+}
+
+// As many candles as the width can show, in fifties, so that similar screens ask for the same.
+function pointsOf(box) {
+  const fitting = Math.floor((box.clientWidth - PIXELS_OF_SCALE) / PIXELS_PER_CANDLE / 50) * 50;
+  return Math.min(MOST_POINTS, Math.max(100, fitting));
+}
+
+const instant = (seconds) => new Date(seconds * 1000).toISOString();
+
+// Begins where the newest `seconds` do; all there is for null.
+function queryOf(box, seconds) {
+  const points = pointsOf(box);
+  if (seconds === null) return { points };
+  const newest = Date.parse(box.dataset.newest) / 1000;
+  return { points, start: instant(newest + STEPS[box.dataset.granularity] - seconds) };
+}
+
+function widthText(hours) {
+  const [count, unit] =
+    hours % 168 === 0 ? [hours / 168, "week"] : hours % 24 === 0 ? [hours / 24, "day"] : [hours, "hour"];
+  return `${count} ${unit}${count === 1 ? "" : "s"}`;
+}
+
+function rangesOf(box) {
+  return [...RANGES[box.dataset.granularity], ["all", "All", null]];
+}
+
+// The range that the address names, else the one shown at first.
+function rangeOf(box) {
+  const ranges = rangesOf(box);
+  const named = new URL(location.href).searchParams.get("range");
+  return ranges.find(([name]) => name === named) ?? ranges.find(([, , , isFirst]) => isFirst);
 }
 
 class CandleChart {
-  constructor(box, candles) {
+  constructor(box, chart) {
     const c = colours(box);
     this.box = box;
-    this.candles = candles;
     this.isLoading = false;
-    this.isComplete = candles.length < CHUNK;
+    this.isMoved = false; // by a person: what is on screen at first needs no older candles
+    this.note = box.closest("section").querySelector("[data-chart-note]");
     this.frame = document.createElement("div");
     this.frame.className = "chart-frame";
     this.legend = document.createElement("p");
@@ -109,10 +148,7 @@ class CandleChart {
     this.fallback = [...box.children];
     box.append(this.frame, this.legend);
     this.chart = LightweightCharts.createChart(this.frame, options(c));
-    this.price = this.chart.addSeries(LightweightCharts.CandlestickSeries, {
-      ...candleColours(c),
-      priceFormat: { type: "custom", minMove: smallestMove(candles), formatter: priceText },
-    });
+    this.price = this.chart.addSeries(LightweightCharts.CandlestickSeries, candleColours(c));
     this.volume = this.chart.addSeries(LightweightCharts.HistogramSeries, {
       color: c.volume,
       priceFormat: { type: "volume" },
@@ -123,13 +159,32 @@ class CandleChart {
     this.chart.priceScale("volume").applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
     this.price.priceScale().applyOptions({ scaleMargins: { top: 0.12, bottom: 0.22 } });
     for (const element of this.fallback) element.hidden = true;
-    this.draw();
+    this.show(chart);
     this.chart.subscribeCrosshairMove((move) => this.describe(move.seriesData?.get(this.price), move.time));
     this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
-      if (range && range.from < LOAD_WHEN_LEFT_BARS) this.loadOlder();
+      if (range && this.isMoved && range.from < LOAD_WHEN_LEFT_BARS) this.loadOlder();
     });
+    for (const name of ["pointerdown", "wheel", "touchstart"]) {
+      this.frame.addEventListener(name, () => (this.isMoved = true), { passive: true, capture: true });
+    }
     this.addRanges();
+  }
+
+  // Replaces what is drawn, and shows all of it.
+  show({ candles, widthHours, hasOlder }) {
+    this.candles = candles;
+    this.widthHours = widthHours;
+    this.isComplete = !hasOlder;
+    this.isMoved = false;
+    this.price.applyOptions({
+      priceFormat: { type: "custom", base: stepsOfOne(candles), formatter: priceText },
+    });
+    this.draw();
     this.describe();
+    this.chart.timeScale().setVisibleLogicalRange({ from: 0, to: candles.length - 1 + BARS_OF_MARGIN });
+    const isMerged = widthHours * HOUR > STEPS[this.box.dataset.granularity];
+    this.note.textContent = isMerged ? `Each candle shows ${widthText(widthHours)}.` : "";
+    this.note.hidden = !isMerged;
   }
 
   draw() {
@@ -142,22 +197,24 @@ class CandleChart {
   describe(candle, time) {
     const shown = candle ?? this.candles.at(-1);
     const at = new Date((time ?? shown.time) * 1000).toISOString().slice(0, 16).replace("T", " ");
-    this.legend.textContent =
-      `${at} UTC  O ${priceText(shown.open)}  H ${priceText(shown.high)}` +
-      `  L ${priceText(shown.low)}  C ${priceText(shown.close)}`;
+    const figures = { O: shown.open, H: shown.high, L: shown.low, C: shown.close };
+    const texts = Object.entries(figures).map(([name, price]) => `${name}\u00a0${priceText(price)}`);
+    this.legend.textContent = [`${at} UTC`, ...texts].join("  ");
   }
 
   async loadOlder() {
     if (this.isLoading || this.isComplete) return;
     this.isLoading = true;
+    const shown = this.candles;
+    const query = { points: pointsOf(this.box), width_hours: this.widthHours, end: instant(shown[0].time) };
     try {
-      const first = this.candles[0].time;
-      const older = (await fetchCandles(this.box, first)).filter((candle) => candle.time < first);
-      this.isComplete = older.length === 0;
-      this.candles = [...older, ...this.candles];
-      if (older.length && live.has(this)) this.draw();
+      const older = await fetchChart(this.box, query);
+      if (this.candles !== shown || !live.has(this)) return; // another range was chosen meanwhile
+      this.isComplete = !older.hasOlder || older.candles.length === 0;
+      this.candles = [...older.candles, ...shown];
+      if (older.candles.length) this.draw();
     } catch {
-      this.isComplete = true; // what is drawn stays; a reload tries again
+      this.isComplete = true; // what is drawn stays; another range tries again
     } finally {
       this.isLoading = false;
     }
@@ -165,28 +222,38 @@ class CandleChart {
 
   addRanges() {
     const bar = this.box.closest("section").querySelector("[data-ranges]");
-    const buttons = RANGES[this.box.dataset.granularity].map(([label, seconds]) => this.button(label, seconds));
-    bar.replaceChildren(...buttons, this.button("All", null));
+    const chosen = rangeOf(this.box)[0];
+    bar.replaceChildren(...rangesOf(this.box).map((range) => this.button(range, range[0] === chosen)));
     bar.hidden = false;
-    buttons[Math.min(2, buttons.length - 1)].click();
   }
 
-  button(label, seconds) {
+  button([name, label, seconds], isChosen) {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = label;
-    button.addEventListener("click", () => {
-      for (const other of button.parentElement.children) other.ariaPressed = String(other === button);
-      this.show(seconds);
-    });
+    button.ariaPressed = String(isChosen);
+    button.addEventListener("click", () => this.choose(button, name, seconds));
     return button;
   }
 
-  show(seconds) {
-    const since = seconds === null ? 0 : this.candles.at(-1).time - seconds;
-    const from = this.candles.findIndex((candle) => candle.time >= since);
-    const to = this.candles.length - 1 + BARS_OF_MARGIN;
-    this.chart.timeScale().setVisibleLogicalRange({ from, to });
+  async choose(button, name, seconds) {
+    this.request?.abort();
+    const request = (this.request = new AbortController());
+    const mark = (state) => {
+      for (const other of button.parentElement?.children ?? []) other.ariaPressed = String(other === state);
+    };
+    const before = [...button.parentElement.children].find((other) => other.ariaPressed === "true");
+    mark(button);
+    try {
+      const chart = await fetchChart(this.box, queryOf(this.box, seconds), request.signal);
+      if (!live.has(this) || chart.candles.length === 0) return;
+      this.show(chart);
+      const address = new URL(location.href);
+      address.searchParams.set("range", name);
+      history.replaceState(history.state, "", address);
+    } catch {
+      if (!request.signal.aborted) mark(before); // what is drawn stays
+    }
   }
 
   recolour() {
@@ -206,8 +273,8 @@ async function start(box) {
   if (box.dataset.started || typeof LightweightCharts === "undefined") return;
   box.dataset.started = "true";
   try {
-    const candles = await fetchCandles(box);
-    if (candles.length > 0 && box.isConnected) live.add(new CandleChart(box, candles));
+    const chart = await fetchChart(box, queryOf(box, rangeOf(box)[2]));
+    if (chart.candles.length > 0 && box.isConnected) live.add(new CandleChart(box, chart));
   } catch {
     box.classList.add("chart-failed"); // the server's line stays
   }

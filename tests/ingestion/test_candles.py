@@ -98,12 +98,28 @@ def test_an_hour_of_the_provider_is_better_than_one_from_snapshots(tape: Tape) -
     assert tape.candles()[0][1:5] == (D(100), D(100), D(50), D(50))
 
 
+def test_an_hour_of_the_provider_is_not_derived_as_well(tape: Tape) -> None:
+    script = Script([build_snapshot("60", at=AT)], [build_candle(TEN, "50")])
+    report = tape.run(script, now=AT, lookback_days=1)
+    assert report.totals.unchanged == 0
+    assert report.ingested["aggregates"] == 3
+
+
 def test_a_finished_hour_replaces_an_unfinished_one_of_the_provider(tape: Tape) -> None:
     unfinished = build_candle(TEN, "50", is_final=False)
     tape.run(Script([build_snapshot("60", at=AT)], [unfinished]), now=AT, lookback_days=1)
     assert tape.candles()[0][4:] == (D(50), False, "provider")
     observe(tape, "70", AT + HOUR)
     assert tape.candles()[0][4:] == (D(60), True, "snapshots")
+
+
+def test_a_day_that_is_over_is_finished_by_a_run_of_other_markets(tape: Tape) -> None:
+    observe(tape, "10", AT)
+    for later in (HOUR, 24 * HOUR):  # the first one finishes the hour, so nothing of it is left
+        other = build_snapshot("7", at=AT + later, listing=build_listing("ETH-USD"))
+        tape.run([other], now=AT + later, markets="ETH-USD")
+    assert [row[5] for row in tape.candles("daily")] == [True]
+    assert [row[5] for row in tape.candles("weekly")] == [False]
 
 
 def test_an_unfinished_hour_never_replaces_a_finished_one(tape: Tape) -> None:

@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import text
 
 from app.domain import DAY, HOUR
 from tests.ingestion.making import MINUTE, NOW, Script, Tape, build_candle, build_snapshot
@@ -99,3 +100,23 @@ def test_a_corrected_snapshot_is_updated(tape: Tape) -> None:
 def test_old_rows_are_stored_and_flagged_as_stale(tape: Tape) -> None:
     tape.run([build_snapshot("5", at=NOW - 11 * DAY)])
     assert tape.rows(STORED) == [(NOW - 11 * DAY, D(5), ["stale"])]
+
+
+def test_a_listing_knows_the_instant_of_its_newest_snapshot(tape: Tape) -> None:
+    def known() -> list[object]:
+        return tape.rows("SELECT observed_at FROM listing")
+
+    tape.run([build_snapshot("1", at=NOW - HOUR), build_snapshot("2", at=NOW - 2 * HOUR)])
+    assert known() == [NOW - HOUR]
+    tape.run([build_snapshot("3", at=NOW - 3 * HOUR)])
+    assert known() == [NOW - HOUR]
+    tape.run([build_snapshot("4", at=NOW - MINUTE)])
+    assert known() == [NOW - MINUTE]
+
+
+def test_a_listing_that_does_not_know_learns_it_from_what_is_stored(tape: Tape) -> None:
+    tape.run([build_snapshot("1", at=NOW - HOUR)])
+    with tape.engine.begin() as connection:
+        connection.execute(text("UPDATE listing SET observed_at = NULL"))
+    tape.run([build_snapshot("2", at=NOW - 2 * HOUR)])
+    assert tape.rows("SELECT observed_at FROM listing") == [NOW - HOUR]

@@ -5,6 +5,7 @@ from flask import Blueprint
 from app.extensions import csrf
 from app.web.api import (
     alerts,
+    candle_chart,
     comparisons,
     cron,
     document,
@@ -34,6 +35,7 @@ ROUTES = (
     ("GET", "/markets", markets.list_markets),
     ("GET", "/markets/<path:symbol>", markets.show_market),
     ("GET", "/markets/<path:symbol>/candles", markets.list_candles),
+    ("GET", "/markets/<path:symbol>/chart", candle_chart.show_candle_chart),
     ("GET", "/snapshots/latest", snapshots.list_latest_snapshots),
     ("GET", "/comparisons", comparisons.list_comparisons),
     ("GET", "/comparisons/series", comparisons.show_comparison_series),

@@ -40,19 +40,24 @@ class MarketsQuery(QueryModel):
     limit: int = Field(default=100, ge=1, le=MAX_PAGE, description="Entries on a page.")
 
 
-class CandlesQuery(QueryModel):
-    """Which candles: those that open in [start, end), at most `limit` of them."""
+class SpanQuery(QueryModel):
+    """Candles of one granularity that open in [start, end)."""
 
     granularity: Granularity = Granularity.DAILY
     start: Instant | None = Field(default=None, description="ISO 8601 with zone, or a date (UTC).")
     end: Instant | None = Field(default=None, description="Exclusive; as `start`.")
-    limit: int = Field(default=500, ge=1, le=MAX_CANDLES)
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:
         if self.start and self.end and self.start >= self.end:
             raise ValueError("start must be before end")
         return self
+
+
+class CandlesQuery(SpanQuery):
+    """Which candles: those that open in [start, end), at most `limit` of them."""
+
+    limit: int = Field(default=500, ge=1, le=MAX_CANDLES)
 
 
 class ListingResource(AnswerModel):
