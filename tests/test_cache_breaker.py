@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.cache_breaker import Breaker, CacheMode, Changes, Patience, change_of
+from app.metrics import process_samples
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -116,3 +117,14 @@ def test_coming_back_is_logged_with_the_time_away(
     assert caplog.records[-1].message == "cache is back on redis"
     assert vars(caplog.records[-1])["away_seconds"] == 12.5
     assert breaker.opening_count == 1
+
+
+def test_the_metrics_follow_the_mode(breaker: Breaker) -> None:
+    def modes() -> set[str]:
+        samples = [one for one in process_samples() if one.name == "cache_mode" and one.value]
+        return {one.labels["mode"] for one in samples}
+
+    breaker.open("refused")
+    assert modes() == {"fallback"}
+    breaker.close(nothing)
+    assert modes() == {"redis"}

@@ -1,5 +1,6 @@
 """The scripted server does to a client what it is told to: the suite's own instrument, tested."""
 
+import socket
 import threading
 
 import pytest
@@ -37,6 +38,16 @@ def test_requests_are_recorded_with_query_headers_and_body(
     assert reply.json() == {"page": "2", "empty": ""}
     assert (received.method, received.headers["x-key"]) == ("POST", "k")
     assert received.json() == {"x": 1}
+
+
+def test_a_request_that_breaks_off_was_none(http_server: ScriptedServer) -> None:
+    http_server.script("/half", Answer(200))
+    port = int(http_server.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(b"POST /half HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n1234")
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(100) == b""
+    assert http_server.requests == []
 
 
 def test_truncated_body_is_an_incomplete_read(

@@ -1,18 +1,17 @@
 """From findings to notices: the life of an alert, told at its changes and at no other time.
 
 pending (trouble that must last for the rule's wait) → firing → resolved. A firing alert is told
-once, then again every four hours; one that was never told of is not told to be over either.
+once, then again in its rule's interval; one that was never told of is not told to be over either.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
 from app.alerts.rules import RULES, Finding
 
-REMIND_AFTER = timedelta(hours=4)
 Key = tuple[str, str]
 
 
@@ -144,7 +143,7 @@ class Book:
             return
         if episode.notified_at is None:
             self._tell(episode, NoticeKind.FIRED, now, episode.title, episode.text)
-        elif now - episode.notified_at >= REMIND_AFTER:
+        elif now - episode.notified_at >= RULES[episode.rule].remind_after:
             self._tell(episode, NoticeKind.REMINDED, now, episode.title, episode.text)
 
     def _end(

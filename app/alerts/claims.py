@@ -12,8 +12,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from app.alerts.bodies import Message, Told, combine, write_body
+from app.alerts.bodies import write_body
 from app.alerts.changes import NoticeKind
+from app.alerts.messages import Message, Told, combine
 from app.alerts.outbox import Policy, enable
 from app.alerts.rules import Severity
 from app.alerts.webhook import Outcome, Reply, Webhook
@@ -140,7 +141,7 @@ def _seal(connection: Connection, delivery_id: UUID, webhook: Webhook, now: date
     rows = connection.execute(text(_NOTICES), {"id": delivery_id})
     told = combine([_told(row._mapping) for row in rows]) or (_forgotten(now),)
     message = Message(delivery_id, now, told, webhook.dashboard_url)
-    body = write_body(message, webhook.format_name)
+    body = write_body(message, webhook.body_format)
     connection.execute(
         text("UPDATE alert_delivery SET body = :body, title = :title WHERE id = :id"),
         {"id": delivery_id, "body": body, "title": message.title},

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from app.alerts.judging import TICKS_COUNTED, MarketFact, RunFact, ScheduleFact, SignalFact
 from app.cron import CronSchedule
 from app.domain import DAY, HOUR, Granularity, RunStatus
+from app.models.followed import FOLLOWED_NEWEST
 
 RUNS_AT_ONCE = 500
 MARKETS_AT_ONCE = 10_000
@@ -33,41 +34,36 @@ _RUN = """
 # One run at a time: whoever started later finished later too.
 _NEW_RUNS = f"{_RUN} AND r.started_at > :after ORDER BY r.started_at LIMIT :limit"
 _LAST_RUN = f"{_RUN} ORDER BY r.started_at DESC LIMIT 1"
-_FOLLOWED = """
-    SELECT m.id, m.symbol, m.asset_type
-    FROM listing l JOIN market m ON m.id = l.market_id
-    WHERE l.provider = :provider
-      AND (m.symbol = ANY(:symbols) OR m.former_symbols && CAST(:symbols AS text[]) OR l.id IN (
-          -- Of two listings with one rank the one seen last holds it.
-          SELECT DISTINCT ON (rank) id FROM listing
-          WHERE provider = :provider AND rank <= :top ORDER BY rank, seen_at DESC))
-    LIMIT :limit
-"""
 _MARKETS = f"""
-    SELECT f.symbol, f.asset_type, s.observed_at, c.first_at, c.present
-    FROM ({_FOLLOWED}) f
-    LEFT JOIN LATERAL (
-        SELECT observed_at FROM market_snapshot
-        WHERE market_id = f.id AND provider = :provider ORDER BY observed_at DESC LIMIT 1
-    ) s ON true
+    WITH {FOLLOWED_NEWEST}
+    SELECT f.symbol, f.asset_type, f.observed_at, c.first_at, c.present
+    FROM newest_snapshot f
     CROSS JOIN LATERAL (
         SELECT (SELECT opened_at FROM market_aggregate
-                WHERE market_id = f.id AND provider = :provider AND granularity = 'hourly'
+                WHERE market_id = f.market_id AND provider = :provider AND granularity = 'hourly'
                 ORDER BY opened_at LIMIT 1) AS first_at,
                (SELECT count(*) FROM market_aggregate
-                WHERE market_id = f.id AND provider = :provider AND granularity = 'hourly'
+                WHERE market_id = f.market_id AND provider = :provider AND granularity = 'hourly'
                   AND opened_at >= :start AND opened_at < :end) AS present
     ) c
+    LIMIT :limit
 """  # noqa: S608 - the inner statement stands above
-_LAST_SUCCESS = """
-    SELECT max(finished_at) FROM (
-        SELECT finished_at FROM ingestion_run
-        WHERE status IN ('succeeded', 'partial') ORDER BY started_at DESC LIMIT 20) d
-"""
-_FIRST_START = "SELECT started_at FROM ingestion_run ORDER BY started_at, id LIMIT 1"
-_PAUSE = """
-    SELECT paused_at, paused_by FROM schedule_pause
-    WHERE schedule = :schedule AND (until_at IS NULL OR until_at > :now)
+_SCHEDULE = """
+    WITH success AS (
+        SELECT max(finished_at) AS at FROM (
+            SELECT finished_at FROM ingestion_run
+            WHERE status IN ('succeeded', 'partial') AND provider = :provider AND symbols = '{}'
+              AND trigger <> 'backfill'
+            ORDER BY started_at DESC LIMIT 20) d
+    )
+    SELECT success.at AS success_at,
+           coalesce(
+               success.at,
+               (SELECT min(started_at) FROM ingestion_run WHERE provider = :provider),
+               (SELECT max(started_at) FROM ingestion_run)) AS since_at,
+           p.paused_at, coalesce(p.paused_by, '') AS paused_by
+    FROM success LEFT JOIN schedule_pause p
+         ON p.schedule = :schedule AND (p.until_at IS NULL OR p.until_at > :now)
 """
 _SIGNALS = """
     SELECT s.kind, s.subject, s.detail, EXISTS (
@@ -96,7 +92,7 @@ class Followed:
     """Which markets of which provider are watched: those named, and the `top` largest."""
 
     provider: str
-    symbols: tuple[str, ...]
+    symbols: Sequence[str]
     top: int
     has_history: bool
 
@@ -138,16 +134,22 @@ def _market(row: Any, end: datetime | None) -> MarketFact:
 
 
 def load_schedule(
-    connection: Connection, schedule: CronSchedule, *, name: str, now: datetime
+    connection: Connection,
+    followed: Followed,
+    schedule: CronSchedule,
+    *,
+    name: str,
+    now: datetime,
 ) -> ScheduleFact:
-    """How many ticks went by since a run brought data last (or the first one started)."""
-    success = connection.execute(text(_LAST_SUCCESS)).scalar()
-    since = success or connection.execute(text(_FIRST_START)).scalar()
+    """How many ticks went by since a full run of the provider brought data last.
+
+    Without one they count from its first run, and from the last of any before its first.
+    """
+    values = {"provider": followed.provider, "schedule": name, "now": now}
+    row = connection.execute(text(_SCHEDULE), values).one()
+    since: datetime | None = row.since_at
     ticks = schedule.due_between(since, now, limit=TICKS_COUNTED) if since else []
-    pause = connection.execute(text(_PAUSE), {"schedule": name, "now": now}).first()
-    if pause is None:
-        return ScheduleFact(success, len(ticks))
-    return ScheduleFact(success, len(ticks), pause.paused_at, pause.paused_by)
+    return ScheduleFact(row.success_at, len(ticks), row.paused_at, row.paused_by)
 
 
 def load_signals(connection: Connection) -> list[SignalFact]:

@@ -156,8 +156,9 @@ def _back(run: RunFact) -> str:
 
 
 def _partial(run: RunFact) -> Finding:
-    parts = [f"{run.problem_count} markets could not be served"] if run.problem_count else []
-    parts += [f"{run.rejected} rows were set aside"] if run.rejected else []
+    markets, rows = _counted(run.problem_count, "market"), _counted(run.rejected, "row")
+    parts = [f"{markets} could not be served"] if run.problem_count else []
+    parts += [f"{rows} {'was' if run.rejected == 1 else 'were'} set aside"] if run.rejected else []
     text = f"The run of {_clock(run.started_at)}: {' and '.join(parts) or 'a part is missing'}."
     is_partial = run.status is RunStatus.PARTIAL
     return Finding(
@@ -210,15 +211,20 @@ def _stale(market: MarketFact, observed_at: datetime, limit: timedelta) -> Findi
 
 def _gap(market: MarketFact, missing: int) -> Finding:
     symbol = market.symbol
-    hours = "1 hour" if missing == 1 else f"{missing} hours"
-    text = f"{hours} of the last {market.expected_hours} have no candle."
+    hours = _counted(missing, "hour")
+    verb = "has" if missing == 1 else "have"
+    text = f"{hours} of the last {market.expected_hours} {verb} no candle."
     return Finding("data_gap", symbol, True, f"{symbol} has a gap", text, hours, market=symbol)
 
 
 def _ticks(count: int) -> str:
     if count >= TICKS_COUNTED:
         return f"{count} or more ticks"
-    return "1 tick" if count == 1 else f"{count} ticks"
+    return _counted(count, "tick")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _clock(instant: datetime) -> str:

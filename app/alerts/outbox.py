@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from app.alerts.rules import Severity
 from app.alerts.webhook import TIMEOUT_SECONDS, Webhook
+from app.database.old_rows import Amount
 
 TEST_RULE = "test"
 _INSERT = """
@@ -32,6 +33,12 @@ _PULL = """
     UPDATE alert_delivery SET due_at = :due_at
     WHERE group_key = :group_key AND status = 'waiting' AND due_at > :due_at
 """
+# Notices go with their alert; those of tests belong to none.
+_OLD = {
+    "alerts": "FROM alert o WHERE o.resolved_at < :before",
+    "deliveries": "FROM alert_delivery o WHERE o.status <> 'waiting' AND o.created_at < :before",
+    "test notices": "FROM alert_notice o WHERE o.alert_id IS NULL AND o.noticed_at < :before",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +121,30 @@ def replay(connection: Connection, ids: Sequence[UUID], *, now: datetime) -> int
     return connection.execute(statement, values).rowcount
 
 
-def prune(connection: Connection, *, before: datetime) -> None:
-    """Forget alerts that were resolved and deliveries that were settled before that instant."""
-    values = {"before": before}
-    for statement in (
-        "DELETE FROM alert WHERE resolved_at < :before",
-        "DELETE FROM alert_delivery WHERE status <> 'waiting' AND created_at < :before",
-        "DELETE FROM alert_notice WHERE alert_id IS NULL AND noticed_at < :before",
-        "DELETE FROM alert_snooze WHERE until_at < :before",
-    ):
-        connection.execute(text(statement), values)
+def count_old(connection: Connection, *, before: datetime) -> dict[str, Amount]:
+    """What `prune` would forget, by kind."""
+    return {what: _amount(connection, rows, before) for what, rows in _OLD.items()}
+
+
+def prune(connection: Connection, *, before: datetime) -> dict[str, Amount]:
+    """Forget alerts that were resolved and deliveries that were settled before that instant.
+
+    Returns what went, by kind, without what belongs to it.
+    """
+    gone = count_old(connection, before=before)
+    for rows in _OLD.values():
+        connection.execute(text(f"DELETE {rows}"), {"before": before})
+    connection.execute(
+        text("DELETE FROM alert_snooze WHERE until_at < :before"), {"before": before}
+    )
+    return gone
+
+
+def _amount(connection: Connection, rows: str, before: datetime) -> Amount:
+    # What stands in `_OLD` comes from the code, never from outside.
+    statement = f"SELECT count(*), coalesce(sum(pg_column_size(o)), 0) {rows}"
+    count, size = connection.execute(text(statement), {"before": before}).one()
+    return int(count), int(size)
 
 
 def _open_delivery(connection: Connection, rule: str, now: datetime, policy: Policy) -> UUID:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from app.domain import HOUR
 
+REMIND_AFTER = timedelta(hours=4)
 TICKS_WITHOUT_SUCCESS = 3
 REJECTED_SHARE = 0.2
 SLOW_FACTOR = 3
@@ -39,6 +40,7 @@ class Severity(StrEnum):
 class Rule:
     """What is watched. `wait` is how long trouble must last before it is an alert.
 
+    While it lasts it is told again every `remind_after`.
     `over` is the title of the notice that it is over; `{subject}` stands for the subject.
     """
 
@@ -48,6 +50,7 @@ class Rule:
     about: str
     over: str
     wait: timedelta = timedelta(0)
+    remind_after: timedelta = REMIND_AFTER
 
 
 RULES: Mapping[str, Rule] = MappingProxyType(

@@ -19,16 +19,18 @@ def signed_headers(
     """`webhook-id`, `webhook-timestamp` (Unix seconds) and, with keys, `webhook-signature`.
 
     A signature is `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`; one for each key,
-    separated by spaces (Standard Webhooks, section "Webhook signature scheme").
+    separated by spaces (Standard Webhooks 1.0.0, section "Signature scheme").
     """
     identity, timestamp = webhook_id(delivery_id), str(int(at.timestamp()))
     headers = {"webhook-id": identity, "webhook-timestamp": timestamp}
     if keys:
-        content = f"{identity}.{timestamp}.".encode() + body
-        headers["webhook-signature"] = " ".join(_signature(key, content) for key in keys)
+        signatures = (sign(key, identity, timestamp, body) for key in keys)
+        headers["webhook-signature"] = " ".join(signatures)
     return headers
 
 
-def _signature(key: bytes, content: bytes) -> str:
+def sign(key: bytes, identity: str, timestamp: str, body: bytes) -> str:
+    """The signature of one key: `v1,` and base64."""
+    content = f"{identity}.{timestamp}.".encode() + body
     digest = hmac.new(key, content, hashlib.sha256).digest()
     return f"v1,{base64.b64encode(digest).decode()}"

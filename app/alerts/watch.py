@@ -149,7 +149,9 @@ def _judge_rest(
 ) -> datetime | None:
     """Judge schedule and signals, and now and then the markets; when those were looked at last."""
     now = order.now
-    schedule = load_schedule(connection, order.schedule, name=order.schedule_name, now=now)
+    schedule = load_schedule(
+        connection, order.followed, order.schedule, name=order.schedule_name, now=now
+    )
     for finding in judge_schedule(schedule, now=now):
         book.apply(finding, at=now)
     book.settle(SIGNAL_RULES, judge_signals(load_signals(connection)), at=now)

@@ -22,7 +22,8 @@ from app.alerts.addresses import (
     read_destination,
     resolve,
 )
-from app.alerts.bodies import CONTENT_TYPE
+from app.alerts.alertmanager import is_alertmanager
+from app.alerts.bodies import ALERTMANAGER, ALERTMANAGER_API, CONTENT_TYPE
 from app.alerts.rules import Severity
 from app.alerts.signature import signed_headers
 from app.logs import register_secret
@@ -80,6 +81,13 @@ class Webhook:
     def fingerprint(self) -> str:
         """What tells receivers apart without telling their address."""
         return hashlib.sha256(self.url.encode()).hexdigest()[:24]
+
+    @property
+    def body_format(self) -> str:
+        """The name in `FORMATS`: Alertmanager's own address takes another body than receivers."""
+        if self.format_name == ALERTMANAGER and is_alertmanager(self.url):
+            return ALERTMANAGER_API
+        return self.format_name
 
     @property
     def host(self) -> str:

@@ -54,6 +54,7 @@ class RuleView:
     about: str
     severity: Severity
     wait_seconds: int
+    remind_seconds: int
     value: str
     open_count: int
     last_fired_at: datetime | None

@@ -29,6 +29,7 @@ from app.database.identity import process_name
 from app.ingestion.tick_row import INGESTION
 from app.providers.http import breaker_states
 from app.services.alert_views import RuleView
+from app.services.followed import followed_values
 from app.services.house import House
 from app.services.overview import freshness_limit
 
@@ -80,15 +81,10 @@ def observe(house: House) -> list[SignalFact]:
 def order_of(house: House, webhook: Webhook | None, policy: Policy) -> WatchOrder:
     """What a round judges under these settings."""
     settings, now = house.settings, house.clock()
-    selection = settings.ingestion_markets
+    has_history = settings.ingestion_lookback_days > 0
     return WatchOrder(
         now=now,
-        followed=Followed(
-            provider=settings.ingestion_provider,
-            symbols=tuple(request.symbol for request in selection.requests),
-            top=selection.top,
-            has_history=settings.ingestion_lookback_days > 0,
-        ),
+        followed=Followed(**followed_values(settings), has_history=has_history),
         schedule=settings.schedule,
         schedule_name=INGESTION,
         stale_after=freshness_limit(house, now),
@@ -124,6 +120,7 @@ def _rule_view(
         about=rule.about,
         severity=rule.severity,
         wait_seconds=int(rule.wait.total_seconds()),
+        remind_seconds=int(rule.remind_after.total_seconds()),
         value=value,
         open_count=counts[0],
         last_fired_at=counts[1],
@@ -133,7 +130,9 @@ def _rule_view(
 
 def _present_values(connection: Connection, order: WatchOrder) -> dict[str, str]:
     now = order.now
-    schedule = load_schedule(connection, order.schedule, name=order.schedule_name, now=now)
+    schedule = load_schedule(
+        connection, order.followed, order.schedule, name=order.schedule_name, now=now
+    )
     findings = list(judge_schedule(schedule, now=now))
     for run in load_new_runs(connection, order.followed, after=None):
         findings += judge_run(run)

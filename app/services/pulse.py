@@ -3,6 +3,8 @@
 import threading
 import time
 
+from app.metrics import observe_job
+
 
 class Pulse:
     """When each job of this process began or ended last; safe to use from any thread.
@@ -27,6 +29,7 @@ class Pulse:
         with self._lock:
             self._seen[name] = time.monotonic()
             self._at_work.discard(name)
+        observe_job(name)
 
     def expect(self, name: str) -> None:
         """The job is to be done from now on."""

@@ -145,3 +145,14 @@ def run_statement(engine: Engine, statement: str, **values: Any) -> None:
 def notices(connection: Connection) -> list[str]:
     """The kinds of all notices, in order."""
     return list(connection.execute(text("SELECT kind FROM alert_notice ORDER BY id")).scalars())
+
+
+def observe(engine: Engine, market: int, at: datetime) -> None:
+    """Store that a market was observed then."""
+    run_statement(
+        engine,
+        "INSERT INTO market_snapshot (market_id, provider, observed_at, price, run_id) "
+        "VALUES (:market, 'mock', :at, 1, gen_random_uuid())",
+        market=market,
+        at=at,
+    )

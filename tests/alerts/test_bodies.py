@@ -7,8 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from app.alerts.bodies import LARGEST_BODY, Message, Told, combine, write_body
+from app.alerts.bodies import FORMATS, LARGEST_BODY, write_body
 from app.alerts.changes import NoticeKind
+from app.alerts.messages import Message, Told, combine
 from app.alerts.rules import Severity
 from app.logs import register_secret
 from tests.alerts.making import NOON
@@ -32,16 +33,15 @@ def told(**values: Any) -> Told:
     return Told(**(defaults | values))
 
 
-def body(format_name: str, *items: Told, url: str = "https://deck.example") -> dict[str, Any]:
+def body(format_name: str, *items: Told, url: str = "https://deck.example") -> Any:
     message = Message(UUID(int=1), LATER, combine(items), url)
-    content: dict[str, Any] = json.loads(write_body(message, format_name))
-    return content
+    return json.loads(write_body(message, format_name))
 
 
 def test_ours_says_what_is_wrong_since_when_and_where_to_look() -> None:
     assert body("standard", told()) == {
         "type": "alert.firing",
-        "timestamp": "2026-11-20T12:05:00.000Z",
+        "timestamp": "2026-11-20T12:00:00.000Z",
         "data": {
             "rule": "run_failed",
             "severity": "critical",
@@ -64,6 +64,8 @@ def test_the_end_says_when_it_was() -> None:
 def test_without_the_dashboards_address_there_is_no_link() -> None:
     assert "url" not in body("standard", told(), url="")["data"]
     assert body("alertmanager", told(), url="")["alerts"][0]["generatorURL"] == ""
+    assert "generatorURL" not in body("alertmanager api", told(), url="")[0]
+    assert "title_link" not in body("slack", told(), url="")["attachments"][0]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +113,7 @@ def test_a_body_stays_under_twenty_kilobytes(format_name: str) -> None:
     assert len(write_body(message, format_name).encode()) <= LARGEST_BODY
 
 
-@pytest.mark.parametrize("format_name", ["standard", "slack", "alertmanager"])
+@pytest.mark.parametrize("format_name", FORMATS)
 def test_a_secret_in_a_reason_is_masked(format_name: str) -> None:
     register_secret("hunter2-and-more")
     text = "Refused: key hunter2-and-more at postgresql://ada:pa55word@db/x."
@@ -121,9 +123,15 @@ def test_a_secret_in_a_reason_is_masked(format_name: str) -> None:
     assert "pa55word" not in written
 
 
-def test_slack_gets_text_and_an_attachment_with_nothing_to_expand() -> None:
+def test_slack_gets_text_block_and_attachment_with_nothing_to_expand() -> None:
     content = body("slack", told(title="<!channel> & <b>"))
+    assert set(content) == {"text", "blocks", "attachments"}
     assert content["text"] == "[critical] &lt;!channel&gt; &amp; &lt;b&gt;"
+    (block,) = content["blocks"]
+    assert block == {
+        "type": "section",
+        "text": {"type": "mrkdwn", "text": content["text"], "verbatim": True},
+    }
     (attachment,) = content["attachments"]
     assert set(attachment) == {
         "color",
@@ -134,7 +142,14 @@ def test_slack_gets_text_and_an_attachment_with_nothing_to_expand() -> None:
         "title",
         "title_link",
     }
-    assert attachment["ts"] == int(LATER.timestamp())
+    assert attachment["ts"] == int(NOON.timestamp())
+    assert attachment["title_link"] == f"https://deck.example/runs/{RUN}"
+
+
+def test_no_text_of_a_block_is_longer_than_slack_takes() -> None:
+    items = [told(subject=str(number), title="&" * 500) for number in range(30)]
+    (block,) = body("slack", *items)["blocks"]
+    assert 0 < len(block["text"]["text"]) <= 3000
 
 
 def test_alertmanager_receivers_get_version_four() -> None:
@@ -156,3 +171,41 @@ def test_alertmanager_receivers_get_version_four() -> None:
         "generatorURL",
         "fingerprint",
     }
+
+
+def test_alertmanager_itself_gets_the_array_of_its_api() -> None:
+    firing, resolved = body(
+        "alertmanager api",
+        told(),
+        told(subject="other", kind=NoticeKind.RESOLVED, noticed_at=LATER),
+    )
+    assert firing == {
+        "labels": {"alertname": "run_failed", "severity": "critical", "provider": "mock"},
+        "annotations": {"summary": "The run from mock failed", "description": "The host is away."},
+        "startsAt": "2026-11-20T12:00:00.000Z",
+        "endsAt": "2026-11-20T20:05:00.000Z",
+        "generatorURL": f"https://deck.example/runs/{RUN}",
+    }
+    assert (resolved["startsAt"], resolved["endsAt"]) == (
+        "2026-11-20T12:00:00.000Z",
+        "2026-11-20T12:05:00.000Z",
+    )
+
+
+def test_alertmanager_hears_of_every_alert_of_a_large_group() -> None:
+    """One that is left out would count as over once its time has passed."""
+    names = [f"COIN{number:04}-USD" for number in range(1500)]
+    items = [told(rule="market_stale", subject=name, market=name) for name in names]
+    content = body("alertmanager api", *items)
+    assert [one["labels"]["market"] for one in content] == names
+
+
+def test_an_end_before_the_beginning_is_not_told_to_alertmanager() -> None:
+    early = told(kind=NoticeKind.RESOLVED, noticed_at=NOON - timedelta(hours=1))
+    (content,) = body("alertmanager api", early)
+    assert content["endsAt"] == content["startsAt"]
+
+
+def test_a_test_is_forgotten_by_alertmanager_soon() -> None:
+    (content,) = body("alertmanager api", told(kind=NoticeKind.TEST, rule="test", subject=""))
+    assert content["endsAt"] == "2026-11-20T12:10:00.000Z"

@@ -63,6 +63,14 @@ def test_a_partial_run_settles_the_failure_and_is_trouble_of_its_own() -> None:
     assert "2 markets could not be served and 3 rows were set aside" in partial.text
 
 
+def test_what_is_one_is_not_told_as_many() -> None:
+    run = run_fact(RunStatus.PARTIAL, problem_count=1, rejected=1)
+    partial = next(one for one in judge_run(run) if one.rule == "run_partial")
+    assert "1 market could not be served and 1 row was set aside." in partial.text
+    (gap,) = found_in(market(present_hours=23))
+    assert gap.text == "1 hour of the last 24 has no candle."
+
+
 def test_a_cancelled_run_says_nothing() -> None:
     assert list(judge_run(run_fact(RunStatus.CANCELLED))) == []
 

@@ -1,9 +1,7 @@
 """Rounds of judging on a real database: every run once, markets, signals, groups, snoozes."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,9 +10,9 @@ from sqlalchemy import Engine
 from app.alerts.facts import Followed, load_markets, report_signals
 from app.alerts.judging import SignalFact
 from app.alerts.rules import BREAKER_OPEN, CACHE_FALLBACK
-from app.alerts.sending import deliver_due
 from app.domain import RunStatus
 from app.logs import register_secret
+from tests.alerts.conftest import AddMarket
 from tests.alerts.making import (
     NOON,
     ManualClock,
@@ -22,46 +20,12 @@ from tests.alerts.making import (
     alerts,
     column,
     judge,
+    observe,
     run_statement,
-    steady,
-    webhook,
 )
-from tests.servers import Answer, ScriptedServer
 
 KINDS = "SELECT kind FROM alert_notice ORDER BY id"
 HOUR = timedelta(hours=1)
-AddMarket = Callable[..., int]
-
-
-@pytest.fixture
-def add_market(engine: Engine) -> AddMarket:
-    """Store a followed market; its id."""
-
-    def add(symbol: str, *, rank: int | None = None, asset_type: str = "crypto") -> int:
-        with engine.begin() as connection:
-            market: int = connection.exec_driver_sql(
-                "INSERT INTO market (symbol, asset_type, quote) VALUES (%s, %s, 'USD') "
-                "RETURNING id",
-                (symbol, asset_type),
-            ).scalar_one()
-            connection.exec_driver_sql(
-                "INSERT INTO listing (market_id, provider, provider_id, quote, chosen_by, seen_at,"
-                " rank) VALUES (%s, 'mock', %s, 'USD', 'provider', clock_timestamp(), %s)",
-                (market, symbol, rank),
-            )
-        return market
-
-    return add
-
-
-def observe(engine: Engine, market: int, at: datetime) -> None:
-    run_statement(
-        engine,
-        "INSERT INTO market_snapshot (market_id, provider, observed_at, price, run_id) "
-        "VALUES (:market, 'mock', :at, 1, gen_random_uuid())",
-        market=market,
-        at=at,
-    )
 
 
 def add_hours(engine: Engine, market: int, first: datetime, *, missing: tuple[int, ...]) -> None:
@@ -138,6 +102,32 @@ def test_no_success_is_counted_in_due_ticks(engine: Engine, clock: ManualClock) 
     add_run(engine, "partial", at=clock.now)
     judge(engine, clock.advance(seconds=5))
     assert ("no_success", "", "resolved") in alerts(engine)
+
+
+@pytest.mark.parametrize(
+    "values", [{"trigger": "backfill"}, {"symbols": ["BTC-USD"]}, {"provider": "other"}]
+)
+def test_other_runs_do_not_hide_that_none_brings_data(
+    engine: Engine, clock: ManualClock, values: dict[str, Any]
+) -> None:
+    add_run(engine, "succeeded", at=clock.now)
+    clock.advance(minutes=45)
+    add_run(engine, "succeeded", at=clock.now, **values)
+    judge(engine, clock.now)
+    judge(engine, clock.advance(minutes=2))
+    assert alerts(engine) == [("no_success", "", "firing")]
+
+
+def test_a_provider_that_is_new_gets_its_time(engine: Engine, clock: ManualClock) -> None:
+    add_run(engine, "succeeded", at=clock.now - 30 * HOUR, provider="other")
+    add_run(engine, "succeeded", at=clock.now, seconds=0, provider="other")
+    judge(engine, clock.advance(minutes=44))
+    assert alerts(engine) == []
+    add_run(engine, "failed", at=clock.now, seconds=60)
+    judge(engine, clock.advance(minutes=10))
+    assert alerts(engine) == [("run_failed", "mock", "firing")]
+    judge(engine, clock.advance(minutes=35))
+    assert ("no_success", "", "pending") in alerts(engine)
 
 
 def test_a_pause_stops_the_judging_of_success_and_is_told_after_a_day(
@@ -273,41 +263,6 @@ def test_a_snooze_holds_until_it_is_over(engine: Engine, clock: ManualClock) -> 
     assert judge(engine, clock.now) == 0
     assert alerts(engine) == [("run_failed", "mock", "firing")]
     assert judge(engine, clock.advance(minutes=30)) == 1
-
-
-def test_flapping_makes_one_notice_in_five_minutes(
-    engine: Engine, clock: ManualClock, http_server: ScriptedServer
-) -> None:
-    http_server.script("/hook", Answer(200))
-    hook, sent_at = webhook(f"{http_server.url}/hook"), []
-    for step in range(140):
-        if step < 100:
-            add_run(engine, "succeeded" if step % 2 else "failed", at=clock.now)
-        judge(engine, clock.now, policy=steady())
-        sent_at += [clock.now] * deliver_due(engine, hook, clock=clock, policy=steady())
-        clock.advance(seconds=6)
-    bodies: list[Any] = [request.json() for request in http_server.requests]
-    assert len(column(engine, KINDS)) == 100
-    assert len(sent_at) == len(bodies) == 3
-    assert all(b - a >= timedelta(minutes=5) for a, b in pairwise(sent_at))
-    assert sum(body["data"].get("changes", 1) for body in bodies) == 100
-    assert bodies[-1]["data"]["state"] == "resolved"
-
-
-def test_five_hundred_markets_at_once_are_one_message(
-    engine: Engine, clock: ManualClock, http_server: ScriptedServer, add_market: AddMarket
-) -> None:
-    http_server.script("/hook", Answer(200))
-    names = tuple(f"COIN{number:03}-USD" for number in range(500))
-    for name in names:
-        observe(engine, add_market(name), clock.now - HOUR)
-    followed = Followed("mock", names, 0, has_history=False)
-    for minutes in (0, 2, 1):
-        judge(engine, clock.advance(minutes=minutes), followed=followed, policy=steady())
-    deliver_due(engine, webhook(f"{http_server.url}/hook"), clock=clock, policy=steady())
-    (request,) = http_server.requests
-    content: Any = request.json()
-    assert (content["data"]["count"], len(column(engine, KINDS))) == (500, 500)
 
 
 def test_many_that_judge_at_once_tell_everything_once(engine: Engine) -> None:

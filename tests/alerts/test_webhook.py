@@ -1,8 +1,6 @@
 """Sending to a real receiver: every trouble ends in time, in a word, and tells no address."""
 
 import base64
-import hashlib
-import hmac
 import logging
 import shutil
 import socket
@@ -19,6 +17,7 @@ import pytest
 from app.alerts.webhook import Outcome, Reply, Webhook, webhook_of
 from app.settings import Settings
 from tests.alerts.making import KEY, NOON, webhook
+from tests.alerts.verifier import verify
 from tests.servers import Answer, ScriptedServer
 
 DELIVERY = UUID(int=5)
@@ -39,9 +38,8 @@ def test_the_receiver_gets_the_body_and_can_verify_it(http_server: ScriptedServe
         "channel=1",
         b'{"a": 1}',
     )
-    signed = f"{request.headers['webhook-id']}.{request.headers['webhook-timestamp']}.".encode()
-    digest = hmac.new(KEY, signed + request.body, hashlib.sha256).digest()
-    assert request.headers["webhook-signature"] == "v1," + base64.b64encode(digest).decode()
+    secret = "whsec_" + base64.b64encode(KEY).decode()
+    verify(secret, dict(request.headers.items()), request.body, now=NOON.timestamp())
     assert request.headers["content-type"].startswith("application/json")
 
 
@@ -163,6 +161,22 @@ def test_no_failure_tells_the_address(
     logging.getLogger("app").warning("sent", extra={"hook": repr(hook), "said": reply.detail})
     ours = [record for record in caplog.records if record.name.startswith("app")]
     assert "s3cr3t" not in repr(hook) + reply.detail + str([vars(record) for record in ours])
+
+
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [
+        ("/hook", "alertmanager"),
+        ("/api/v2/alerts", "alertmanager api"),
+        ("/behind/a/prefix/api/v2/alerts/", "alertmanager api"),
+        ("/api/v2/alerts/groups", "alertmanager"),
+        ("/hook?to=/api/v2/alerts", "alertmanager"),
+    ],
+)
+def test_alertmanagers_own_address_takes_its_own_body(path: str, form: str) -> None:
+    url = f"https://hooks.example{path}"
+    assert webhook(url, format_name="alertmanager").body_format == form
+    assert webhook(url, format_name="slack").body_format == "slack"
 
 
 def test_the_settings_make_the_receiver_and_hide_it() -> None:

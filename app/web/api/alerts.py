@@ -92,6 +92,7 @@ class RuleResource(AnswerModel):
     about: str
     severity: Severity
     wait_seconds: int
+    remind_seconds: int
     value: str
     open_count: int
     last_fired_at: datetime | None
