@@ -1,11 +1,16 @@
 """How gunicorn serves Tapedeck: gthread workers, the scheduler started in each after the fork."""
 
+# ruff: noqa: E402
 import os
 import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+# prometheus_client looks once, when it is first imported; one folder a master.
+_metrics_directory = Path(tempfile.gettempdir()) / f"tapedeck-metrics-{os.getuid()}-{os.getpid()}"
+os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_metrics_directory))
 
 from prometheus_client import multiprocess
 
@@ -25,9 +30,6 @@ except SettingsError as error:
     raise SystemExit(2) from None
 
 _sign_of_life = -1
-# Read by the workers when they import app.metrics; one folder a master.
-_metrics_directory = Path(tempfile.gettempdir()) / f"tapedeck-metrics-{os.getuid()}-{os.getpid()}"
-os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_metrics_directory))
 
 bind = (
     f"[{_settings.host}]:{_settings.port}"
@@ -112,3 +114,8 @@ def worker_exit(server, worker):
 def child_exit(server, worker):
     """Drop the gauges of a worker that is gone."""
     multiprocess.mark_process_dead(worker.pid)
+
+
+def on_exit(server):
+    """Take the folder of counts along; the next master makes its own."""
+    shutil.rmtree(_metrics_directory, ignore_errors=True)

@@ -22,6 +22,7 @@ from app.ingestion.pipeline import RunReport
 from app.ingestion.stages import TITLES
 from app.logs import configure_logging
 from app.services.execution import describe_failure
+from app.services.figure_keeping import keep_last_figures
 from app.services.house import House
 from app.services.runs import load_run
 from app.services.views import RunDetail
@@ -65,6 +66,7 @@ def ingest_command(symbols: str, provider: str | None, dry_run: bool) -> None:
         status = RunStatus.FAILED
     finally:
         house.runner.shutdown(grace_seconds=0)
+        keep_last_figures(db.engine, now=house.clock())
     sys.exit(EXIT_CODES.get(status, FAILED))
 
 

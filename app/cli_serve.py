@@ -16,6 +16,7 @@ from app.domain import Trigger
 from app.errors import AppError
 from app.extensions import db
 from app.paths import MIGRATIONS, ROOT
+from app.services.figure_keeping import keep_last_figures
 from app.services.house import House
 from app.services.runs import load_run
 
@@ -36,6 +37,7 @@ def serve_command() -> None:
         click.echo(f"The database cannot be used: {getattr(error, 'orig', error)}", err=True)
         sys.exit(1)
     db.session.remove()
+    keep_last_figures(db.engine, now=house.clock())
     db.engine.dispose()
     house.runner.shutdown(grace_seconds=0)
     _become_gunicorn()

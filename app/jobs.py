@@ -10,31 +10,34 @@ from datetime import datetime
 from functools import partial
 
 from flask import Flask
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.database.connect import Database
 from app.domain import Trigger
 from app.errors import AppError
 from app.extensions import db
 from app.job_clock import JobClock
 from app.services.alert_watch import watch_alerts
 from app.services.execution import describe_failure
+from app.services.figure_keeping import keep_figures, keep_last_figures
 from app.services.house import House
-from app.services.job_states import ALERTS, INGEST, PRUNE, REAPER, record_job
+from app.services.job_states import ALERTS, FIGURES, INGEST, PRUNE, REAPER, record_job
 from app.services.pauses import end_pause
 from app.services.pruning import prune_when_due
-from app.services.ticks import run_due_tick
+from app.services.ticks import load_shared_time, run_due_tick
 
 logger = logging.getLogger(__name__)
 
 CLOCK = "tapedeck_job_clock"
 SKEW_SECONDS = 5.0
-Work = Callable[[House], object]
+# It may answer as of when everything was done.
+Work = Callable[[House], datetime | None]
 
 
 def start_jobs(app: Flask) -> None:
     """Start the jobs of this process; call it after the fork, once a process."""
     house: House = app.extensions["tapedeck"]
+    _database(app).watch.attend_requests()
     if not house.settings.scheduler_enabled:
         return
     clock = JobClock(app, house.pulse, every_seconds=house.settings.scheduler_poll_seconds)
@@ -57,25 +60,33 @@ def stop_jobs(
     if clock is not None:
         clock.stop()
     house.runner.shutdown(grace_seconds=grace_seconds, still_here=still_here)
+    with app.app_context():
+        keep_last_figures(db.engine, now=house.clock())
+    _database(app).watch.dismiss_requests()
+
+
+def _database(app: Flask) -> Database:
+    database: Database = app.extensions["tapedeck_database"]
+    return database
 
 
 def do_job(app: Flask, name: str, work: Work) -> None:
     """Do one job once and note what came of it; the next time tries again, so trouble is told."""
     house: House = app.extensions["tapedeck"]
     started = time.monotonic()
-    trouble = "Something unforeseen went wrong; the log has the details."
+    trouble, as_of = "Something unforeseen went wrong; the log has the details.", None
     with app.app_context():
         try:
-            work(house)
+            as_of = work(house)
             trouble = ""
         except (AppError, SQLAlchemyError) as error:
             trouble = describe_failure(error)[2]
             logger.warning("job failed", extra={"job": name, "reason": trouble})
         finally:
-            _note(house, name, time.monotonic() - started, trouble)
+            _note(house, name, time.monotonic() - started, trouble, as_of)
 
 
-def _note(house: House, name: str, seconds: float, trouble: str) -> None:
+def _note(house: House, name: str, seconds: float, trouble: str, as_of: datetime | None) -> None:
     try:
         db.session.rollback()
         record_job(
@@ -84,20 +95,25 @@ def _note(house: House, name: str, seconds: float, trouble: str) -> None:
             duration_ms=round(seconds * 1000),
             trouble=trouble,
             every_seconds=house.settings.scheduler_poll_seconds,
+            as_of=as_of,
         )
     except SQLAlchemyError as error:
         logger.warning("job not noted", extra={"job": name, "reason": type(error).__name__})
 
 
-def _ingest(house: House) -> None:
-    """Run the due tick by the database's clock, the one that all hosts share."""
-    now: datetime = db.session.execute(text("SELECT clock_timestamp()")).scalar_one()
+def _ingest(house: House) -> datetime:
+    """Run the due tick by the database's clock, and say when this host's differs from it.
+
+    Answers as of when it looked: a tick that became due since then was not seen.
+    """
+    now = load_shared_time(db.session)
     skew_seconds = (house.clock() - now).total_seconds()
     if abs(skew_seconds) > SKEW_SECONDS:
         fields = {"seconds": round(skew_seconds, 1)}
         logger.warning("clock differs from the database's", extra=fields)
     end_pause(db.session, now=now)
     run_due_tick(db.session, house, trigger=Trigger.SCHEDULER, now=now)
+    return now
 
 
 def _reap(house: House) -> None:
@@ -112,4 +128,14 @@ def _prune(house: House) -> None:
     prune_when_due(house.runner.engine, house.settings, now=house.clock())
 
 
-JOBS: dict[str, Work] = {INGEST: _ingest, REAPER: _reap, ALERTS: _watch_alerts, PRUNE: _prune}
+def _keep_figures(house: House) -> None:
+    keep_figures(db.engine, now=house.clock())
+
+
+JOBS: dict[str, Work] = {
+    INGEST: _ingest,
+    REAPER: _reap,
+    ALERTS: _watch_alerts,
+    PRUNE: _prune,
+    FIGURES: _keep_figures,
+}

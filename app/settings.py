@@ -158,7 +158,8 @@ class Settings(SettingsGroup):
     )
     retention_run_days: int = variable(
         365,
-        "Runs with their stages and log lines, ticks of the schedule, and alerts that are over.",
+        "Runs with their stages and log lines, ticks of the schedule, figures of the page of "
+        "metrics, and alerts that are over.",
         "0 to 36500",
         ge=0,
         le=36_500,
@@ -189,7 +190,7 @@ class Settings(SettingsGroup):
         300, "How long an answer may be served from the cache.", "1 to 86400", ge=1, le=86_400
     )
     cache_lag_ms: int = variable(
-        20,
+        25,
         "Milliseconds that an answer may be behind a commit of another process. 0: every request "
         "asks PostgreSQL whether there is new data.",
         "0 to 1000",

@@ -42,9 +42,9 @@ def test_a_dry_run_says_what_would_go_and_lets_it_stay(app: Flask) -> None:
     result = prune(app, "--dry-run")
     assert result.exit_code == 0
     first, last = result.stdout.splitlines()
-    said = "snapshots 2 rows 32.0 kB older than 2026-05-26 12:00 UTC, partition "
+    said = "snapshots 2 rows 48.0 kB older than 2026-05-26 12:00 UTC, partition "
     assert " ".join(first.split()) == f"{said}market_snapshot_y2026m04"
-    assert last == "Would go: 2 rows, 32.0 kB, whole partitions: 1"
+    assert last == "Would go: 2 rows, 48.0 kB, whole partitions: 1"
     assert snapshot_count() == 3
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from app.database.partitions import SNAPSHOTS, series_walk
+from app.database.run_counts import count_finished_runs
 
 Amount = tuple[int, int]
 """Rows, and what they take in bytes."""
@@ -48,6 +49,8 @@ COMPARISONS = SeriesTable(
 )
 STATISTICS = SeriesTable("market_roi_statistic", "last_at", ("market_id", "provider", '"window"'))
 TICKS = SeriesTable("schedule_tick", "due_at", ("schedule",))
+FIGURES = SeriesTable("process_figure", "began_at", ("kind", "name"))
+SIZES = SeriesTable("storage_size", "measured_at", ("name",))
 
 # The last run of each status stays: pages and metrics tell of it.
 _OLD_RUNS = """
@@ -68,35 +71,12 @@ _COUNT_REJECTED = f"""
     SELECT count(*) AS rows, coalesce(sum(pg_column_size(j)), 0) AS bytes
     FROM rejected_row j WHERE j.id IN ({_OLD_REJECTED})
 """  # noqa: S608
-_PICK_RUNS = f"{_OLD_RUNS} ORDER BY r.started_at, r.id LIMIT :limit FOR UPDATE OF r SKIP LOCKED"
-_PICK_REJECTED = f"{_OLD_REJECTED} LIMIT :limit FOR UPDATE OF j SKIP LOCKED"
-_ADD = """
-    ON CONFLICT (kind, labels) DO UPDATE SET
-        rows = p.rows + excluded.rows, fetched = p.fetched + excluded.fetched,
-        inserted = p.inserted + excluded.inserted, updated = p.updated + excluded.updated,
-        unchanged = p.unchanged + excluded.unchanged, rejected = p.rejected + excluded.rejected
+# Counters must never fall, so only that goes which was added up.
+_PICK_RUNS = f"""
+    {_OLD_RUNS} AND r.is_counted
+    ORDER BY r.started_at, r.id LIMIT :limit FOR UPDATE OF r SKIP LOCKED
 """
-# Counters must never fall, so what goes is added up first.
-_KEEP_RUNS = f"""
-    INSERT INTO pruned_count AS p (kind, labels, rows, rejected)
-    SELECT 'run', jsonb_build_object('status', status, 'trigger', trigger, 'provider', provider),
-           count(*), sum(rejected)
-    FROM ingestion_run WHERE id = ANY(:ids) GROUP BY 2 {_ADD}
-"""  # noqa: S608
-_KEEP_STAGES = f"""
-    INSERT INTO pruned_count AS p (kind, labels, rows, fetched, inserted, updated, unchanged)
-    SELECT 'stage', jsonb_build_object('name', name), count(*), sum(fetched), sum(inserted),
-           sum(updated), sum(unchanged)
-    FROM run_stage WHERE run_id = ANY(:ids) AND status <> 'running' GROUP BY 2 {_ADD}
-"""  # noqa: S608
-_KEEP_REJECTED_WHERE = """
-    INSERT INTO pruned_count AS p (kind, labels, rows)
-    SELECT 'rejected_row',
-           jsonb_build_object('provider', provider, 'kind', kind, 'reason', reason), count(*)
-    FROM rejected_row WHERE
-"""
-_KEEP_REJECTED = f"{_KEEP_REJECTED_WHERE} id = ANY(:ids) GROUP BY 2 {_ADD}"
-_KEEP_REJECTED_OF_RUNS = f"{_KEEP_REJECTED_WHERE} run_id = ANY(:ids) GROUP BY 2 {_ADD}"
+_PICK_REJECTED = f"{_OLD_REJECTED} AND r.is_counted LIMIT :limit FOR UPDATE OF j SKIP LOCKED"
 # What goes with its run, by the foreign key.
 _BELONGINGS = {
     "stages": "run_stage",
@@ -144,11 +124,10 @@ def delete_old_runs(
 ) -> Mapping[str, Amount]:
     """Delete at most `limit` of these runs with all that belongs to them; what went.
 
-    Their counts live on in `pruned_count`. Their rejected rows are to be deleted before them.
+    Their counts live on in `run_count`.
     """
+    count_finished_runs(connection)
     values = {"ids": _pick(connection, _PICK_RUNS, before, limit)}
-    for statement in (_KEEP_REJECTED_OF_RUNS, _KEEP_RUNS, _KEEP_STAGES):
-        connection.execute(text(statement), values)
     belongings = _count_belongings(connection, "SELECT unnest(CAST(:ids AS uuid[]))", values)
     return {"runs": _delete(connection, "ingestion_run", values["ids"])} | belongings
 
@@ -159,9 +138,9 @@ def count_old_rejected(connection: Connection, *, before: datetime) -> Amount:
 
 
 def delete_old_rejected(connection: Connection, *, before: datetime, limit: int) -> Amount:
-    """Delete at most `limit` of them; their counts live on in `pruned_count`."""
+    """Delete at most `limit` of them; their counts live on in `run_count`."""
+    count_finished_runs(connection)
     ids = _pick(connection, _PICK_REJECTED, before, limit)
-    connection.execute(text(_KEEP_REJECTED), {"ids": ids})
     return _delete(connection, "rejected_row", ids)
 
 

@@ -11,8 +11,15 @@ from app.models.alerts import (
     AlertWatch,
 )
 from app.models.markets import Listing, Market
-from app.models.operations import DataVersion, JobState, SchedulePause, ScheduleTick
-from app.models.retention import PrunedCount
+from app.models.operations import (
+    DataVersion,
+    JobState,
+    ProcessFigure,
+    SchedulePause,
+    ScheduleTick,
+    StorageSize,
+)
+from app.models.retention import PrunedCount, RunCount
 from app.models.run_log import RunLogLine
 from app.models.runs import IngestionRun, LostAttempt, RejectedRow, RunStage
 from app.models.series import MarketAggregate, MarketComparison, MarketRoiStatistic, MarketSnapshot
@@ -36,10 +43,13 @@ __all__ = [
     "MarketComparison",
     "MarketRoiStatistic",
     "MarketSnapshot",
+    "ProcessFigure",
     "PrunedCount",
     "RejectedRow",
+    "RunCount",
     "RunLogLine",
     "RunStage",
     "SchedulePause",
     "ScheduleTick",
+    "StorageSize",
 ]

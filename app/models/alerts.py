@@ -118,6 +118,13 @@ class AlertDelivery(Base):
         ),
         Index(None, "group_key", "notify_at"),
         Index(None, "created_at", "id"),
+        Index(
+            "ix_alert_delivery_unsent",
+            "status",
+            "created_at",
+            "id",
+            postgresql_where=text("status <> 'sent'"),
+        ),
         _known("kind", "alert", "test"),
         _known("status", "waiting", "sent", "dead"),
         CheckConstraint("(status = 'sent') = (sent_at IS NOT NULL)", name="sent_when"),

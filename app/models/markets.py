@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Identity, UniqueConstraint
+from sqlalchemy import CheckConstraint, Identity, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database.base import Base, MarketId, StoredAt, one_of
@@ -35,6 +35,8 @@ class Listing(Base):
     __table_args__ = (
         UniqueConstraint("provider", "provider_id", "quote"),
         UniqueConstraint("market_id", "provider"),
+        # The order of lists: by rank, those without one last.
+        Index("ix_listing_order", "provider", text("coalesce(rank, 1000000 + market_id)")),
     )
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
@@ -49,3 +51,5 @@ class Listing(Base):
     created_at: Mapped[StoredAt]
     seen_at: Mapped[datetime]
     history_from: Mapped[datetime | None]
+    # That of its newest snapshot, noted by the run that brought it; null where that is not known.
+    observed_at: Mapped[datetime | None]

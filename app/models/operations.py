@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, PrimaryKeyConstraint, func
+from sqlalchemy import ARRAY, BigInteger, ForeignKey, Index, PrimaryKeyConstraint, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database.base import Base, StoredAt, one_of
@@ -62,3 +62,36 @@ class JobState(Base):
     duration_ms: Mapped[int]
     trouble: Mapped[str] = mapped_column(server_default="")
     succeeded_at: Mapped[datetime | None]
+
+
+class ProcessFigure(Base):
+    """What all processes counted in an hour: requests, provider calls, reads through the cache.
+
+    `spread` counts durations by the classes of `app.tallies`, empty for what has none.
+    """
+
+    __tablename__ = "process_figure"
+    __table_args__ = (PrimaryKeyConstraint("kind", "name", "began_at"), Index(None, "began_at"))
+
+    kind: Mapped[str]
+    name: Mapped[str]
+    began_at: Mapped[datetime]
+    count: Mapped[int] = mapped_column(BigInteger)
+    errors: Mapped[int] = mapped_column(BigInteger)
+    credits: Mapped[int] = mapped_column(BigInteger)
+    seconds: Mapped[float]
+    spread: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+
+
+class StorageSize(Base):
+    """What a table took with its indexes, noted in the hours in which it changed.
+
+    The name is empty for the whole database.
+    """
+
+    __tablename__ = "storage_size"
+    __table_args__ = (PrimaryKeyConstraint("name", "measured_at"),)
+
+    name: Mapped[str]
+    measured_at: Mapped[datetime]
+    bytes: Mapped[int] = mapped_column(BigInteger)

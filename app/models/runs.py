@@ -30,6 +30,9 @@ class IngestionRun(Base):
             postgresql_include=["status", "trigger", "provider", "duration_ms"],
         ),
         Index(None, "status", "started_at"),
+        Index(None, "trigger", "started_at"),
+        Index(None, "provider", "started_at"),
+        Index("ix_ingestion_run_uncounted", "id", postgresql_where=text("NOT is_counted")),
         Index(None, "parent_run_id", postgresql_where=text("parent_run_id IS NOT NULL")),
         one_of("status", RunStatus),
         one_of("trigger", Trigger),
@@ -73,6 +76,8 @@ class IngestionRun(Base):
     error_message: Mapped[str | None]
     problem_count: Mapped[int] = mapped_column(server_default="0")
     problems: Mapped[list[dict[str, Any]]] = mapped_column(server_default="[]")
+    # True once it is part of `run_count`.
+    is_counted: Mapped[bool] = mapped_column(server_default="false")
 
 
 class RunStage(Base):

@@ -30,6 +30,8 @@ class MarketSnapshot(Base):
     __tablename__ = "market_snapshot"
     __table_args__ = (
         PrimaryKeyConstraint("market_id", "provider", "observed_at"),
+        # By an expression, so that nobody takes it for the newest of a single market.
+        Index("ix_market_snapshot_newest", text("(observed_at AT TIME ZONE 'UTC')")),
         positive("price"),
         not_negative("volume"),
         not_negative("market_cap"),

@@ -96,6 +96,8 @@ class Provider(ABC):
 
     name: ClassVar[str]
     Settings: ClassVar[type[ProviderSettings]] = ProviderSettings
+    # What the provider bills for a call that it answered, in its own credits.
+    credits_per_call: ClassVar[int] = 0
 
     def __init__(self, settings: ProviderSettings, context: ProviderContext) -> None:
         self.settings = settings

@@ -63,6 +63,7 @@ class CoinGecko(Provider):
     """
 
     Settings: ClassVar[type[ProviderSettings]] = CoinGeckoSettings
+    credits_per_call: ClassVar[int] = 1
     settings: CoinGeckoSettings
 
     def __init__(

@@ -12,6 +12,7 @@ from app.cache_breaker import CacheState
 from app.database.base import AnySession
 from app.database.identity import process_name
 from app.domain import DAY
+from app.ingestion.tick_row import INGESTION
 from app.services.health import schema_head
 from app.services.house import House
 from app.services.overview import load_overview
@@ -35,7 +36,8 @@ _PROCESSES = """
            count(*) FILTER (WHERE did = 'run') AS runs
     FROM (
         SELECT claimed_by AS name, claimed_at AS seen_at, 'tick' AS did FROM schedule_tick
-        WHERE claimed_at > :since
+        WHERE schedule = :schedule AND claimed_at > :since
+          AND due_at > CAST(:since AS timestamptz) - interval '7 days'
         UNION ALL
         SELECT owner, heartbeat_at, 'run' FROM ingestion_run
         WHERE started_at > :since
@@ -93,7 +95,7 @@ class About:
 def load_about(session: AnySession, house: House) -> About:
     """The facts in two queries."""
     settings = house.settings
-    values = {"since": house.clock() - DAY, "limit": PROCESSES_SHOWN}
+    values = {"schedule": INGESTION, "since": house.clock() - DAY, "limit": PROCESSES_SHOWN}
     row = session.execute(text(_DATABASE)).one()
     traces = session.execute(text(_PROCESSES), values)
     return About(

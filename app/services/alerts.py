@@ -189,7 +189,7 @@ def load_receiver(session: AnySession, house: House) -> ReceiverView:
             "SELECT count(*) FILTER (WHERE status = 'waiting') AS waiting, "
             "count(*) FILTER (WHERE status = 'dead' AND kind = 'alert') AS dead, "
             "(SELECT disabled_at FROM alert_target WHERE fingerprint = :fingerprint) AS disabled "
-            "FROM alert_delivery"
+            "FROM alert_delivery WHERE status <> 'sent'"
         ),
         {"fingerprint": webhook.fingerprint if webhook else ""},
     ).one()

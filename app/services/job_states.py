@@ -12,16 +12,18 @@ INGEST = "ingest"
 REAPER = "reaper"
 ALERTS = "alerts"
 PRUNE = "prune"
+FIGURES = "figures"
 TROUBLE_LENGTH = 300
 # Every process does every job: one line in half a period is enough, bad news always.
 _RECORD = """
     INSERT INTO job_state AS j (name, last_at, last_by, duration_ms, trouble, succeeded_at)
     VALUES (:name, clock_timestamp(), :by, :duration_ms, :trouble,
-            CASE WHEN :trouble = '' THEN clock_timestamp() END)
+            CASE WHEN :trouble = ''
+                 THEN coalesce(CAST(:as_of AS timestamptz), clock_timestamp()) END)
     ON CONFLICT (name) DO UPDATE
     SET last_at = excluded.last_at, last_by = excluded.last_by,
         duration_ms = excluded.duration_ms, trouble = excluded.trouble,
-        succeeded_at = coalesce(excluded.succeeded_at, j.succeeded_at)
+        succeeded_at = greatest(excluded.succeeded_at, j.succeeded_at)
     WHERE j.last_at < clock_timestamp() - make_interval(secs => :gap)
        OR j.trouble <> excluded.trouble
 """
@@ -41,6 +43,7 @@ PLANS = (
     JobPlan(REAPER, "Take up or close runs whose process died"),
     JobPlan(ALERTS, "Judge the rules and deliver alerts"),
     JobPlan(PRUNE, "Make months ahead, let go of old data (once an hour)"),
+    JobPlan(FIGURES, "Put down what the process counted (once a minute)"),
 )
 
 
@@ -58,22 +61,32 @@ class JobView:
 
 
 def record_job(
-    session: AnySession, name: str, *, duration_ms: int, trouble: str, every_seconds: float
+    session: AnySession,
+    name: str,
+    *,
+    duration_ms: int,
+    trouble: str,
+    every_seconds: float,
+    as_of: datetime | None = None,
 ) -> None:
-    """Note that this process did the job; an empty `trouble` means that it went well."""
+    """Note that this process did the job; an empty `trouble` means that it went well.
+
+    `as_of` is the instant that the job looked at, where it may have taken long since.
+    """
     values = {
         "name": name,
         "by": process_name(),
         "duration_ms": duration_ms,
         "trouble": trouble[:TROUBLE_LENGTH],
         "gap": every_seconds / 2,
+        "as_of": as_of,
     }
     session.execute(text(_RECORD), values)
     session.commit()
 
 
 def load_last_success(connection: Connection, name: str) -> datetime | None:
-    """When any process did the job well for the last time."""
+    """As of when any process did the job well for the last time."""
     statement = text("SELECT succeeded_at FROM job_state WHERE name = :name")
     found: datetime | None = connection.execute(statement, {"name": name}).scalar()
     return found

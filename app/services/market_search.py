@@ -10,7 +10,9 @@ from sqlalchemy import RowMapping, text
 
 from app.database.base import AnySession
 from app.domain import AssetType
-from app.services.markets import MARKET_IS_FOUND, MARKET_WITH_LISTINGS, build_market
+from app.models.newest import select_ages
+from app.services.market_sql import MARKET_IS_FOUND, MARKET_WITH_LISTINGS, NEWEST
+from app.services.markets import build_market
 from app.services.paging import check_limit, read_cursor, write_cursor
 from app.services.searching import like_pattern
 from app.services.views import MarketView
@@ -24,35 +26,32 @@ class Freshness(StrEnum):
     NEVER = "never"
 
 
-_CHOSEN = f"""
-    SELECT m.id, n.observed_at, n.price, n.roi_24h_pct, n.provider
-    FROM market m LEFT JOIN LATERAL (
-        SELECT s.observed_at, s.price, s.roi_24h_pct, s.provider
-        FROM listing l CROSS JOIN LATERAL (
-            SELECT * FROM market_snapshot
-            WHERE market_id = l.market_id AND provider = l.provider
-            ORDER BY observed_at DESC LIMIT 1
-        ) s
-        WHERE l.market_id = m.id AND (:provider = '' OR l.provider = :provider)
-        ORDER BY s.observed_at DESC LIMIT 1
-    ) n ON true
-    WHERE m.symbol > :after AND {MARKET_IS_FOUND}
-      AND (:asset_type = '' OR m.asset_type = :asset_type)
-      AND (:provider = '' OR EXISTS (
-          SELECT FROM listing l WHERE l.market_id = m.id AND l.provider = :provider))
-      AND (:freshness = ''
-           OR :freshness = 'never' AND n.observed_at IS NULL
-           OR :freshness = 'late' AND n.observed_at < :late_before
-           OR :freshness = 'fresh' AND n.observed_at >= :late_before)
-    ORDER BY m.symbol LIMIT :limit
-"""  # noqa: S608 - made of constants
+_IS_WANTED = f"""
+    m.symbol > :after AND {MARKET_IS_FOUND}
+    AND (:asset_type = '' OR m.asset_type = :asset_type)
+    AND (:provider = '' OR EXISTS (
+        SELECT FROM listing l WHERE l.market_id = m.id AND l.provider = :provider))
+"""
+_OF_PROVIDER = "(:provider = '' OR l.provider = :provider)"
+_AGES = select_ages(f"SELECT * FROM listing l WHERE {_OF_PROVIDER}")  # noqa: S608
+_WITH_AGE = f"SELECT a.market_id FROM ({_AGES}) a WHERE a.observed_at"  # noqa: S608
+_IS_OF_AGE = {
+    Freshness.FRESH: f"m.id IN ({_WITH_AGE} >= :late_before)",
+    # Of several providers the newest counts.
+    Freshness.LATE: f"m.id IN ({_WITH_AGE} < :late_before) AND NOT EXISTS "
+    f"({_WITH_AGE} >= :late_before AND a.market_id = m.id)",
+    Freshness.NEVER: f"m.id NOT IN ({_WITH_AGE} IS NOT NULL)",
+}
 _ROWS = f"""
-    WITH chosen AS MATERIALIZED ({_CHOSEN})
-    SELECT f.*, c.observed_at, c.price, c.roi_24h_pct, c.provider AS seen_at_provider
+    SELECT f.*, n.*
     FROM ({MARKET_WITH_LISTINGS} WHERE m.id IN (SELECT id FROM chosen) GROUP BY m.id) f
-    JOIN chosen c ON c.id = f.id
+    LEFT JOIN LATERAL (
+        SELECT s.observed_at, s.provider AS seen_at_provider, s.price, s.roi_24h_pct
+        FROM listing l {NEWEST}
+        WHERE l.market_id = f.id AND {_OF_PROVIDER} ORDER BY s.observed_at DESC LIMIT 1
+    ) n ON true
     ORDER BY f.symbol
-"""  # noqa: S608
+"""  # noqa: S608 - made of the constants above
 _FACETS = """
     SELECT 'asset_type' AS facet, asset_type AS value, count(*) AS markets FROM market GROUP BY 2
     UNION ALL
@@ -111,10 +110,9 @@ def search_markets(
         "after": (after[0] or "") if after else "",
         "asset_type": wanted.asset_type or "",
         "provider": wanted.provider or "",
-        "freshness": wanted.freshness or "",
         "late_before": late_before,
     }
-    rows = session.execute(text(_ROWS), values).mappings().all()
+    rows = session.execute(text(_statement(wanted.freshness)), values).mappings().all()
     shown = rows[:limit]
     return FoundMarkets(
         rows=tuple(_row(row, late_before) for row in shown),
@@ -128,6 +126,17 @@ def count_markets(session: AnySession) -> Mapping[str, Mapping[str, int]]:
     for row in session.execute(text(_FACETS)):
         counts[row.facet][row.value] = row.markets
     return {facet: dict(sorted(values.items())) for facet, values in counts.items()}
+
+
+def _statement(freshness: Freshness | None) -> str:
+    """The SQL of a page; without an age only its own markets' snapshots are looked up."""
+    is_of_age = _IS_OF_AGE[freshness] if freshness else "true"
+    return f"""
+        WITH chosen AS (
+            SELECT m.id FROM market m WHERE {_IS_WANTED} AND {is_of_age}
+            ORDER BY m.symbol LIMIT :limit
+        ) {_ROWS}
+    """  # noqa: S608
 
 
 def _row(row: RowMapping, late_before: datetime) -> MarketRow:

@@ -18,9 +18,8 @@ from app.services.market_quality import (
     judge_quality,
     quality_values,
 )
+from app.services.market_sql import MARKET_WITH_LISTINGS, SNAPSHOT_COLUMNS
 from app.services.markets import (
-    MARKET_WITH_LISTINGS,
-    SNAPSHOT_COLUMNS,
     build_candle,
     build_market,
     build_snapshot,

@@ -54,6 +54,12 @@ _OF_MARKET = f"""
     CROSS JOIN LATERAL ({_CLOSES}) c
     WHERE m.id = :market_id ORDER BY s.observed_at DESC, s.provider
 """  # noqa: S608
+_PAGE = f"""
+    {MARKET_WITH_LISTINGS} WHERE m.id IN (
+        SELECT m.id FROM market m WHERE m.symbol > :after AND {MARKET_IS_FOUND}
+        ORDER BY m.symbol LIMIT :limit
+    ) GROUP BY m.id ORDER BY m.symbol
+"""  # noqa: S608
 # One look into the index for each window and provider, however long the history is.
 _STATISTICS = f"""
     SELECT r.*
@@ -157,11 +163,7 @@ def load_markets(
         "search": like_pattern(search),
         "after": (after[0] or "") if after else "",
     }
-    where = f"""
-        WHERE m.symbol > :after AND {MARKET_IS_FOUND}
-        GROUP BY m.id ORDER BY m.symbol LIMIT :limit
-    """
-    rows = session.execute(text(MARKET_WITH_LISTINGS + where), values).mappings().all()
+    rows = session.execute(text(_PAGE), values).mappings().all()
     shown = rows[:limit]
     return MarketPage(
         markets=tuple(build_market(row) for row in shown),

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from app.domain import DAY, HOUR, WEEK
+from app.services.figure_history import FigureHistory
 
 # More runs than any schedule makes in the longest look-back but one of every few minutes.
 MOST_RUNS = 20_000
@@ -96,10 +97,10 @@ class StageUse:
 
 @dataclass(frozen=True, slots=True)
 class MarketAge:
-    """The newest observation of a market."""
+    """The newest observation of a market, None where there never was one."""
 
     symbol: str
-    observed_at: datetime
+    observed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,7 @@ class Operations:
     market_count: int
     tables: tuple[TableSize, ...]
     database_bytes: int
+    counted: FigureHistory
 
     @property
     def runs(self) -> int:

@@ -1,6 +1,6 @@
 """How the operation went over a stretch of time: runs, rows, freshness, causes, sizes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +10,10 @@ from sqlalchemy import text
 from app.database.base import AnySession
 from app.domain import EPOCH_MONDAY, RunStatus
 from app.ingestion.stages import TITLES
-from app.services.followed import FOLLOWED_LISTINGS, followed_values
+from app.models.followed import FOLLOWED_NEWEST
+from app.services.figure_history import load_figure_history
+from app.services.figure_keeping import TABLE_SIZES
+from app.services.followed import followed_values
 from app.services.house import House
 from app.services.operation_views import (
     MOST_RUNS,
@@ -92,26 +95,16 @@ _STAGES = """
     WHERE s.duration_ms IS NOT NULL GROUP BY s.name
 """
 _OLDEST = f"""
-    SELECT f.symbol, s.observed_at, count(*) OVER () AS markets
-    FROM ({FOLLOWED_LISTINGS}) f
-    CROSS JOIN LATERAL (
-        SELECT observed_at FROM market_snapshot s
-        WHERE s.market_id = f.market_id AND s.provider = :provider
-        ORDER BY observed_at DESC LIMIT 1
-    ) s
-    ORDER BY s.observed_at, f.symbol LIMIT :limit
+    WITH {FOLLOWED_NEWEST}
+    SELECT symbol, observed_at, count(*) OVER () AS markets FROM newest_snapshot
+    ORDER BY observed_at NULLS FIRST, symbol LIMIT :limit
 """  # noqa: S608 - the inner statement is a constant
-# The partitions of a table count as the table.
-_TABLES = """
-    SELECT coalesce(pg_partition_root(c.oid), c.oid)::regclass::text AS name,
-           sum(pg_total_relation_size(c.oid))::bigint AS total_bytes,
-           sum(pg_indexes_size(c.oid))::bigint AS index_bytes,
-           sum(greatest(coalesce(t.n_live_tup, 0), 0))::bigint AS rows,
+_PRESENT = f"""
+    SELECT (SELECT coalesce(jsonb_agg(o), '[]') FROM ({_OLDEST}) o) AS oldest,
+           (SELECT jsonb_agg(t ORDER BY t.total_bytes DESC, t.name)
+            FROM ({TABLE_SIZES}) t) AS tables,
            pg_database_size(current_database()) AS database_bytes
-    FROM pg_class c LEFT JOIN pg_stat_user_tables t ON t.relid = c.oid
-    WHERE c.relkind IN ('r', 'p') AND c.relnamespace = current_schema()::regnamespace
-    GROUP BY 1 ORDER BY 2 DESC, 1
-"""
+"""  # noqa: S608
 
 
 def load_operations(session: AnySession, house: House, look_back: LookBack) -> Operations:
@@ -119,27 +112,27 @@ def load_operations(session: AnySession, house: House, look_back: LookBack) -> O
     now = house.clock()
     step = look_back.step
     end = now - (now - EPOCH_MONDAY) % step + step
+    start = end - look_back.length
     values = {
-        "start": end - look_back.length,
+        "start": start,
         "end": end,
         "step": step.total_seconds(),
         "most": MOST_RUNS,
     }
     outcomes = session.execute(text(_OUTCOMES), values).all()
-    oldest = _load_oldest(session, house)
-    tables = session.execute(text(_TABLES)).all()
+    followed = followed_values(house.settings) | {"limit": OLDEST_MARKETS}
+    present = session.execute(text(_PRESENT), followed).one()
     return Operations(
         look_back=look_back,
         buckets=tuple(_fill_ages(session.execute(text(_HISTORY), values), step, now)),
         providers=tuple(_providers(outcomes)),
         causes=tuple(_causes(outcomes)),
         stages=_load_stages(session, values),
-        oldest=tuple(MarketAge(row.symbol, row.observed_at) for row in oldest),
-        market_count=oldest[0].markets if oldest else 0,
-        tables=tuple(
-            TableSize(row.name, row.total_bytes, row.index_bytes, row.rows) for row in tables
-        ),
-        database_bytes=tables[0].database_bytes if tables else 0,
+        oldest=tuple(_age(row) for row in present.oldest),
+        market_count=present.oldest[0]["markets"] if present.oldest else 0,
+        tables=tuple(TableSize(**row) for row in present.tables),
+        database_bytes=present.database_bytes,
+        counted=load_figure_history(session, start=start, end=end, step=step),
     )
 
 
@@ -236,6 +229,6 @@ def _load_stages(session: AnySession, values: dict[str, Any]) -> tuple[StageUse,
     )
 
 
-def _load_oldest(session: AnySession, house: House) -> list[Any]:
-    values = followed_values(house.settings) | {"limit": OLDEST_MARKETS}
-    return list(session.execute(text(_OLDEST), values))
+def _age(row: Mapping[str, Any]) -> MarketAge:
+    seen = row["observed_at"]
+    return MarketAge(row["symbol"], datetime.fromisoformat(seen) if seen else None)

@@ -7,13 +7,15 @@ from sqlalchemy import text
 
 from app.database.base import AnySession
 from app.ingestion.tick_row import INGESTION
-from app.services.followed import FOLLOWED_LISTINGS, followed_values
+from app.models.followed import FOLLOWED_AGES
+from app.services.followed import followed_values
 from app.services.house import House
 from app.services.runs import EXPECTED_MS, RUN_COLUMNS, build_run
 from app.services.state_sentence import FreshnessFacts, judge
-from app.services.views import Overview, SchedulePauseView
+from app.services.views import AlertLine, Overview, SchedulePauseView
 
 RECENT_RUNS = 50
+ALERTS_SHOWN = 3
 # Data may be this many schedule intervals old before it counts as late.
 LATE_AFTER_INTERVALS = 2
 _RECENT = f"""
@@ -22,19 +24,26 @@ _RECENT = f"""
     FROM ingestion_run ORDER BY started_at DESC, id DESC LIMIT :limit
 """
 _FRESHNESS = f"""
+    WITH {FOLLOWED_AGES}
     SELECT (SELECT count(*) FROM alert WHERE state = 'firing') AS alert_count,
+           (SELECT jsonb_agg(a) FROM (
+                SELECT severity, title AS headline, fired_at FROM alert WHERE state = 'firing'
+                ORDER BY CASE severity WHEN 'critical' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END,
+                         fired_at DESC, id DESC LIMIT :alerts_shown) a) AS alerts,
            (SELECT to_jsonb(p) FROM schedule_pause p
             WHERE p.schedule = :schedule AND (p.until_at IS NULL OR p.until_at > :now)) AS pause,
-           count(*) AS market_count, max(s.observed_at) AS newest,
-           count(*) FILTER (WHERE s.observed_at < :late_before) AS late_count,
-           (array_agg(f.symbol ORDER BY s.observed_at))[1] AS oldest_symbol,
-           min(s.observed_at) AS oldest
-    FROM ({FOLLOWED_LISTINGS}) f
-    CROSS JOIN LATERAL (
-        SELECT observed_at FROM market_snapshot s
-        WHERE s.market_id = f.market_id AND s.provider = :provider
-        ORDER BY observed_at DESC LIMIT 1
-    ) s
+           f.followed_count, f.market_count, f.newest, f.oldest, f.late_count,
+           (SELECT m.symbol FROM unnest(f.late_ids, f.late_at) late (id, observed_at)
+            JOIN market m ON m.id = late.id
+            ORDER BY late.observed_at, m.symbol LIMIT 1) AS oldest_symbol
+    FROM (
+        SELECT count(*) AS followed_count, count(observed_at) AS market_count,
+               max(observed_at) AS newest, min(observed_at) AS oldest,
+               count(*) FILTER (WHERE observed_at < :late_before) AS late_count,
+               array_agg(market_id) FILTER (WHERE observed_at < :late_before) AS late_ids,
+               array_agg(observed_at) FILTER (WHERE observed_at < :late_before) AS late_at
+        FROM newest_snapshot
+    ) f
 """  # noqa: S608 - the inner statement is a constant
 
 
@@ -47,10 +56,15 @@ def load_overview(session: AnySession, house: House) -> Overview:
     now = house.clock()
     limit = freshness_limit(house, now)
     values = followed_values(settings) | {"late_before": now - limit}
-    values |= {"schedule": INGESTION, "now": now}
+    values |= {"schedule": INGESTION, "now": now, "alerts_shown": ALERTS_SHOWN}
     fresh = session.execute(text(_FRESHNESS), values).one()
     facts = FreshnessFacts(
-        fresh.market_count, fresh.late_count, fresh.newest, fresh.oldest, fresh.oldest_symbol
+        fresh.market_count,
+        fresh.late_count,
+        fresh.newest,
+        fresh.oldest,
+        fresh.oldest_symbol,
+        followed_count=max(fresh.followed_count, len(values["symbols"])),
     )
     pause = _pause(fresh.pause)
     schedule = settings.schedule
@@ -68,6 +82,7 @@ def load_overview(session: AnySession, house: House) -> Overview:
         cache_mode=house.cache_state().mode,
         market_count=fresh.market_count,
         alert_count=fresh.alert_count,
+        alerts=tuple(map(_alert, fresh.alerts or ())),
         pause=pause,
     )
 
@@ -83,6 +98,10 @@ def freshness_limit(house: House, now: datetime) -> timedelta:
     before = schedule.latest_until(latest - timedelta(seconds=1))
     interval = max(schedule.next_after(now) - latest, latest - before)
     return max(interval * LATE_AFTER_INTERVALS, timedelta(minutes=10))
+
+
+def _alert(row: dict[str, Any]) -> AlertLine:
+    return AlertLine(row["severity"], row["headline"], datetime.fromisoformat(row["fired_at"]))
 
 
 def _pause(row: dict[str, Any] | None) -> SchedulePauseView | None:

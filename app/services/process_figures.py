@@ -9,8 +9,6 @@ from app import metrics
 from app.metrics import Metric, Sample
 
 _SERVER_ERRORS = "5"
-# A call that a stopping run broke off says nothing against the provider.
-_GOOD_CALLS = frozenset({"ok", "stopped"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +106,7 @@ def _subject(sample: Sample) -> str:
 def _is_error(labels: Mapping[str, str]) -> bool:
     if "status" in labels:
         return labels["status"].startswith(_SERVER_ERRORS)
-    return labels["outcome"] not in _GOOD_CALLS
+    return labels["outcome"] not in metrics.GOOD_CALLS
 
 
 def _add_bucket(tally: _Tally, bound: float, count: float) -> None:

@@ -15,6 +15,7 @@ from psycopg2.errors import DeadlockDetected, LockNotAvailable
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from app.alerts import outbox
 from app.database import old_rows
 from app.database.bulk import run_in_transaction
 from app.database.identity import process_name
@@ -120,6 +121,7 @@ class _Work:
         for rule in series_rules(self._settings):
             self._delete_series(rule)
         self._delete_runs()
+        self._forget_alerts()
         return Pruning(tuple(self._losses), tuple(self._new), tuple(self._postponed))
 
     def _change_months(self) -> None:
@@ -157,6 +159,17 @@ class _Work:
             self._repeat("rejected rows", _delete_rejected, before, BATCH_ROWS)
         if before := cutoff(self._now, self._settings.retention_run_days):
             self._repeat("runs", _delete_runs, before, BATCH_RUNS)
+
+    def _forget_alerts(self) -> None:
+        """Alerts that are over go with the runs of their time; they are too few for batches."""
+        before = cutoff(self._now, self._settings.retention_run_days)
+        if before is None:
+            return
+        if time.monotonic() >= self._deadline:
+            self._postponed.append("alerts")
+            return
+        gone = run_in_transaction(self._engine, lambda c: outbox.prune(c, before=before))
+        self._losses += [Loss(what, *amount, before) for what, amount in gone.items() if amount[0]]
 
     def _repeat(self, what: str, delete: Delete, before: datetime, batch: int) -> None:
         """Batch after batch, each committed, until one is not full or the time is over."""

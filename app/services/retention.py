@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
+from app.alerts import outbox
 from app.database import old_rows
 from app.database.old_rows import SeriesTable
 from app.database.partitions import (
@@ -76,6 +77,7 @@ def plan_pruning(connection: Connection, settings: Settings, *, now: datetime) -
         *plan_months(connection, settings, now=now),
         *(_plan_series(connection, rule, now) for rule in series_rules(settings)),
         *_plan_runs(connection, settings, now),
+        *_plan_alerts(connection, settings, now),
     ]
     missing = missing_months(connection, SNAPSHOTS, until=last_month(now))
     return Pruning(tuple(loss for loss in losses if loss.rows or loss.partition), tuple(missing))
@@ -106,6 +108,8 @@ def series_rules(settings: Settings) -> Sequence[SeriesRule]:
         SeriesRule("comparisons", old_rows.COMPARISONS, settings.retention_comparison_days),
         SeriesRule("ROI statistics", old_rows.STATISTICS, settings.retention_statistic_days),
         SeriesRule("ticks", old_rows.TICKS, settings.retention_run_days, is_market_data=False),
+        SeriesRule("figures", old_rows.FIGURES, settings.retention_run_days, is_market_data=False),
+        SeriesRule("sizes", old_rows.SIZES, settings.retention_run_days, is_market_data=False),
     ]
     return [rule for rule in rules if rule.days]
 
@@ -149,4 +153,10 @@ def _plan_runs(connection: Connection, settings: Settings, now: datetime) -> Ite
     before = cutoff(now, settings.retention_run_days)
     if before:
         for what, amount in old_rows.count_old_runs(connection, before=before).items():
+            yield Loss(what, *amount, before)
+
+
+def _plan_alerts(connection: Connection, settings: Settings, now: datetime) -> Iterator[Loss]:
+    if before := cutoff(now, settings.retention_run_days):
+        for what, amount in outbox.count_old(connection, before=before).items():
             yield Loss(what, *amount, before)

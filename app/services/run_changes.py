@@ -9,26 +9,31 @@ from typing import Any
 from sqlalchemy import RowMapping, text
 
 from app.database.base import AnySession
-from app.services.runs import RUN_COLUMNS, build_run
+from app.services.runs import NEWEST_FIRST, RUN_COLUMNS, build_run
 from app.services.views import RunView
 
 # The largest by rank; more would make the page slow, and nobody would read them.
 MARKETS_COMPARED = 1_000
 RETRIES_SHOWN = 20
+# How many runs back one of the same markets is looked for: there may never have been one.
+PREVIOUS_AMONG = 1_000
 # A run notes what it saw with the instant it began to write its order, in whole seconds.
 _BEFORE_START = timedelta(seconds=2)
 _OUTCOMES = ("problem", "lost", "new", "stored", "unchanged", "missing")
 _RELATIVES = f"""
-    ({RUN_COLUMNS}, 'previous' AS relation FROM ingestion_run
+    ({RUN_COLUMNS}, 'previous' AS relation FROM (
+         SELECT * FROM ingestion_run WHERE (started_at, id) < (:started_at, :id)
+         {NEWEST_FIRST} LIMIT :among
+     ) before
      WHERE provider = :provider AND status IN ('succeeded', 'partial')
-       AND symbols = CAST(:symbols AS text[]) AND (started_at, id) < (:started_at, :id)
-     ORDER BY started_at DESC, id DESC LIMIT 1)
+       AND symbols = CAST(:symbols AS text[])
+     {NEWEST_FIRST} LIMIT 1)
     UNION ALL
     ({RUN_COLUMNS}, 'parent' FROM ingestion_run WHERE id = :parent_run_id)
     UNION ALL
     ({RUN_COLUMNS}, 'retry' FROM ingestion_run WHERE parent_run_id = :id
      ORDER BY started_at, id LIMIT {RETRIES_SHOWN})
-"""
+"""  # noqa: S608 - made of the constants above
 # The price of a market as it was known at some instant: observed and stored by then.
 _KNOWN = """
     LEFT JOIN LATERAL (
@@ -108,6 +113,7 @@ def load_run_relatives(session: AnySession, run: RunView) -> RunRelatives:
         "symbols": list(run.symbols),
         "started_at": run.started_at,
         "parent_run_id": run.parent_run_id,
+        "among": PREVIOUS_AMONG,
     }
     statement = _RELATIVES.replace("problem_count\n", "problem_count, '[]'::jsonb AS problems\n")
     found: dict[str, list[RunView]] = {"previous": [], "parent": [], "retry": []}

@@ -19,6 +19,7 @@ from app.services.paging import check_limit
 from app.services.runs import (
     AFTER_CURSOR,
     EXPECTED_MS,
+    NEWEST_FIRST,
     RUN_COLUMNS,
     build_run_page,
     read_run_cursor,
@@ -28,7 +29,6 @@ from app.services.views import RunPage
 
 COUNTED = 10_000
 SEARCHED = 5_000
-_ORDER = "ORDER BY started_at DESC, id DESC"
 # What a text is looked for in; what was wrong with single markets stands in `problems`.
 _TEXT = """
     concat_ws(' ', id::text, error_class, error_message, array_to_string(symbols, ' '),
@@ -92,11 +92,11 @@ def search_runs(
         WITH found AS MATERIALIZED (
             SELECT id FROM ({_newest(wanted, conditions)}) newest
             WHERE {_TEXT if wanted.search else "true"}
-            {_ORDER} LIMIT :limit
+            {NEWEST_FIRST} LIMIT :limit
         )
         {RUN_COLUMNS}, '[]'::jsonb AS problems,
             CASE WHEN status = 'running' THEN {EXPECTED_MS} END AS expected_ms
-        FROM ingestion_run WHERE id IN (SELECT id FROM found) {_ORDER}
+        FROM ingestion_run WHERE id IN (SELECT id FROM found) {NEWEST_FIRST}
     """  # noqa: S608 - made of the constants above
     return build_run_page(session.execute(text(statement), values).mappings().all(), limit)
 
@@ -141,7 +141,7 @@ def _newest(wanted: RunFilter, conditions: list[str]) -> str:
     if wanted.search:
         columns, most = "*", SEARCHED
     where = " AND ".join(conditions)
-    return f"SELECT {columns} FROM ingestion_run WHERE {where} {_ORDER} LIMIT {most}"  # noqa: S608
+    return f"SELECT {columns} FROM ingestion_run WHERE {where} {NEWEST_FIRST} LIMIT {most}"  # noqa: S608
 
 
 def _count(wanted: RunFilter, rows: list[RowMapping], total: RowMapping) -> RunFacets:

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Engine, text
 
+from app.database.transactions import keep_brief, let_pass
 from app.domain import Trigger
 from app.errors import NotFound
 from app.failpoints import reach
@@ -91,8 +92,10 @@ class Runner:
         name = self._orders.provider_name(provider)
         order = self._orders.write(uuid4(), provider=name, symbols=symbols)
         with self._desk().begin() as connection:
+            keep_brief(connection)
             if due_at is not None:
                 claim_tick(connection, due_at)
+                let_pass(connection)
                 reach("tick-claimed")
             ticket = self._open(
                 connection,
@@ -169,6 +172,8 @@ class Runner:
     ) -> None:
         """Let active runs finish within the grace time, then end them at a safe point.
 
+        Another process goes on with them where that is allowed.
+
         `still_here` is called every second, for a supervisor that takes silence for death.
         """
         deadline = time.monotonic() + grace_seconds
@@ -234,6 +239,7 @@ class Runner:
             lease_seconds=self._settings.run_lease_seconds,
             heartbeat_seconds=self._settings.run_heartbeat_seconds,
             deadline_seconds=self._settings.run_deadline_seconds,
+            succession=succession_of(self._settings),
             replace_cache=self._replace_cache,
         )
 

@@ -19,13 +19,17 @@ _GOOD = (RunStatus.SUCCEEDED, RunStatus.PARTIAL)
 
 @dataclass(frozen=True, slots=True)
 class FreshnessFacts:
-    """The markets that have data: how many, how many of them are late, and between which ages."""
+    """The markets that have data: how many, how many of them are late, and between which ages.
+
+    `followed_count` is how many should have some.
+    """
 
     market_count: int
     late_count: int
     newest: datetime | None
     oldest: datetime | None
     oldest_symbol: str | None
+    followed_count: int = 0
 
 
 def judge(
@@ -75,7 +79,10 @@ def counted(count: int, noun: str) -> str:
 def _freshness(fresh: FreshnessFacts, *, now: datetime) -> str:
     if fresh.newest is None:
         return "there is no data"
-    return f"{counted(fresh.market_count, 'market')}, newest {format_age(now - fresh.newest)} old"
+    markets = counted(fresh.market_count, "market")
+    if fresh.market_count < fresh.followed_count:
+        markets = f"{fresh.market_count:,} of {counted(fresh.followed_count, 'market')}"
+    return f"{markets}, newest {format_age(now - fresh.newest)} old"
 
 
 def _lateness(fresh: FreshnessFacts, *, now: datetime, limit: timedelta) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
+from app.database.transactions import keep_brief
 from app.domain import RunStatus
 from app.errors import InvalidRequest
 from app.ingestion.dead_runs import (
@@ -65,6 +66,7 @@ class Takeover:
             self._close(run, Verdict(RunStatus.FAILED, "InvalidRequest", message))
             return
         with self.desk().begin() as connection:
+            keep_brief(connection)
             taken = take_up(
                 connection,
                 run,
@@ -80,6 +82,7 @@ class Takeover:
 
     def _close(self, run: DeadRun, verdict: Verdict) -> None:
         with self.desk().begin() as connection:
+            keep_brief(connection)
             is_mine = close_dead_run(connection, run, verdict)
         if is_mine:
             fields = {"run_id": str(run.id), "status": verdict.status.value, "from": run.owner}

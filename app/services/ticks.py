@@ -6,11 +6,12 @@ it however many processes, hosts and external crons look.
 
 import logging
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from app.database.base import AnySession
+from app.database.transactions import keep_brief
 from app.domain import TickStatus, Trigger
 from app.errors import RunAlreadyActive, TickTaken
 from app.ingestion.tick_row import (
@@ -49,9 +50,9 @@ def run_due_tick(
     """Claim the newest due tick and start its run, unless somebody did already.
 
     Older ticks that nobody claimed are recorded as missed, a tick of a paused schedule as skipped.
-    `now` (aware UTC) is the house's clock unless given.
+    `now` (aware UTC) is the database's clock, the one that all hosts share, unless given.
     """
-    now = now or house.clock()
+    now = now or load_shared_time(session)
     due_at = house.settings.schedule.latest_until(now)
     known = _known_outcome(session.connection(), due_at)
     if known is None and not _is_refused(session, house, due_at, now=now, trigger=trigger):
@@ -60,11 +61,18 @@ def run_due_tick(
     return known or TickOutcome("skipped", due_at, "")
 
 
+def load_shared_time(session: AnySession) -> datetime:
+    """The present by the database's clock, aware UTC: all hosts judge by it what is due."""
+    now: datetime = session.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return now.astimezone(UTC)
+
+
 def _is_refused(
     session: AnySession, house: House, due_at: datetime, *, now: datetime, trigger: Trigger
 ) -> bool:
     """Record what went by, and the due tick too where no run may start for it; commits."""
     connection = session.connection()
+    keep_brief(connection)
     last = load_last_tick(connection)
     _record_missed(connection, house, last, due_at)
     pause = load_pause(connection, now=now)
@@ -97,6 +105,7 @@ def _start(session: AnySession, house: House, due_at: datetime, trigger: Trigger
 def _skip(session: AnySession, due_at: datetime, active_run: str) -> TickOutcome:
     """Record the overlap, unless somebody found the place free a moment before or after."""
     connection = session.connection()
+    keep_brief(connection)
     reason = f"Run {active_run} was still active."
     is_mine = record_tick(connection, due_at, TickStatus.SKIPPED, reason)
     known = None if is_mine else _known_outcome(connection, due_at)

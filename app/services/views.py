@@ -294,8 +294,20 @@ class SchedulePauseView:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertLine:
+    """An open alert in one line."""
+
+    severity: str
+    headline: str
+    fired_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
-    """What the first page shows beside the latest snapshots."""
+    """What the first page shows beside the latest snapshots.
+
+    Of the `alert_count` open alerts `alerts` holds the worst and newest.
+    """
 
     state: HealthState
     active_run: RunView | None
@@ -310,4 +322,5 @@ class Overview:
     cache_mode: str
     market_count: int
     alert_count: int = 0
+    alerts: tuple[AlertLine, ...] = ()
     pause: SchedulePauseView | None = None

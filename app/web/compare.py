@@ -86,10 +86,8 @@ def page() -> ResponseReturnValue:
     known = load_known_markets(db.session, provider=provider)
     if query.is_blank:
         query = _with_first(query, known)
-    compared = None
-    if len(query.markets) >= LEAST_COMPARED:
-        compared = load_compared(db.session, query.markets, span=query.span, provider=provider)
-    return _render(query, known, compared=compared)
+    is_enough = len(query.markets) >= LEAST_COMPARED
+    return _render(query, known, load_shown(query) if is_enough else {})
 
 
 @compare.errorhandler(InvalidRequest)
@@ -104,6 +102,24 @@ def miss(error: NotFound) -> Response:
     return _refuse(error, 404)
 
 
+def load_shown(query: CompareQuery) -> dict[str, Any]:
+    """What the template of the compared markets draws.
+
+    `NotFound` for an unknown market, `InvalidRequest` for fewer than two or more than five.
+    """
+    version = house().data_version.read()
+    provider = house().settings.ingestion_provider
+    compared = load_compared(db.session, query.markets, span=query.span, provider=provider)
+    return {
+        "query": query,
+        "compared": compared,
+        "charts": draw_charts(compared),
+        "heat": heat,
+        "swatch": swatch,
+        "version": version,
+    }
+
+
 def heat(value: Decimal | None) -> str:
     """The class of a correlation's cell: `heat-p5` for 1 down to `heat-n5` for -1."""
     if value is None:
@@ -116,28 +132,19 @@ def _refuse(error: AppError, status: int) -> Response:
     args = request.args
     query = CompareQuery(markets=read_symbols(args.get("markets", ""))[:_MOST_READ], is_blank=False)
     known = load_known_markets(db.session, provider=house().settings.ingestion_provider)
-    return Response(_render(query, known, problem=str(error)), status, mimetype="text/html")
+    return Response(_render(query, known, {}, problem=str(error)), status, mimetype="text/html")
 
 
 def _render(
     query: CompareQuery,
     known: Sequence[KnownMarket],
+    shown: Mapping[str, Any],
     *,
-    compared: ComparedMarkets | None = None,
     problem: str = "",
 ) -> str:
-    return render_template(
-        "pages/compare.html",
-        query=query,
-        known=known,
-        compared=compared,
-        charts=draw_charts(compared) if compared else None,
-        problem=problem,
-        ranges=list(ChartRange),
-        most=MOST_COMPARED,
-        heat=heat,
-        swatch=swatch,
-    )
+    values = {"known": known, "problem": problem, "ranges": list(ChartRange), "most": MOST_COMPARED}
+    words = {"query": query, "compared": None, "swatch": swatch}
+    return render_template("pages/compare.html", **values, **(words | dict(shown)))
 
 
 def draw_charts(compared: ComparedMarkets) -> CompareCharts | None:

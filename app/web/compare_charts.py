@@ -88,7 +88,7 @@ def draw_lines(
 def swatch(tone: int) -> Markup:
     """A short piece of the line, for a legend."""
     return Markup(
-        '<svg class="swatch" viewBox="0 0 28 10" width="28" height="10" aria-hidden="true">'
+        '<svg class="line-swatch" viewBox="0 0 28 10" width="28" height="10" aria-hidden="true">'
         '<path class="line-{}" d="M0 5H28"/></svg>'
     ).format(tone)
 

@@ -15,10 +15,22 @@ from werkzeug.exceptions import HTTPException
 from app.errors import AppError, InvalidRequest, NotFound, RunAlreadyActive, StorageError
 from app.web.problems import CODES, MAX_DETAILS, problem_response, title_of
 from app.web.request_log import current_request_id
+from app.web.security import SAFE_METHODS
 
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = "5"
+TITLES = {
+    400: "Not understood",
+    403: "Not allowed",
+    404: "Nothing here",
+    405: "Not this way",
+    413: "Too much at once",
+    422: "That cannot be done",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "The database does not answer",
+}
 MESSAGES = {
     400: "The request could not be understood.",
     401: "This needs the operator token.",
@@ -32,9 +44,12 @@ MESSAGES = {
     503: "The database cannot be reached at the moment; try again in a few seconds.",
 }
 PLAIN_PAGE = (
-    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>'
-    "<body><h1>{status} {title}</h1><p>{message}</p><p>Request <code>{request_id}</code></p>"
-    '<p><a href="/">Overview</a></p></body></html>\n'
+    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{status} {title}</title>'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    '<link rel="stylesheet" href="/static/css/app.css"></head><body><main>'
+    '<section class="panel error-page"><p class="error-status">{status}</p><h1>{title}</h1>'
+    "<p>{message}</p><p>Request <code>{request_id}</code></p>"
+    '<p><a href="/">Overview</a></p></section></main></body></html>\n'
 )
 
 
@@ -146,10 +161,12 @@ def _respond(failure: Failure) -> Response:
 def _page(failure: Failure) -> Response:
     values = {
         "status": failure.status,
-        "title": title_of(failure.status),
+        "title": TITLES.get(failure.status, title_of(failure.status)),
         "message": failure.message,
         "request_id": current_request_id(),
         "details": failure.details,
+        # What was sent in a form must not be sent again by a click or by itself.
+        "is_repeatable": request.method in SAFE_METHODS,
     }
     names: list[str | Template] = [f"errors/{failure.status}.html", "errors/error.html"]
     try:

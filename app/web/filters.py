@@ -75,6 +75,7 @@ def init_app(app: Flask) -> None:
         points=points,
         ratio=ratio,
         fraction_percent=fraction_percent,
+        share=share,
         count=count,
         exact=exact,
         duration=duration,
@@ -140,6 +141,13 @@ def points(value: Decimal | None) -> Markup:
 def fraction_percent(value: Decimal | None) -> Markup:
     """A fraction (-0.25) shown as per cent (`▼ −25.00 %`)."""
     return percent(None if value is None else value.scaleb(2))
+
+
+def share(value: Decimal | None) -> Markup:
+    """A fraction (0.5882) as a share of all: `58.8 %`."""
+    if not _is_number(value):
+        return no_value()
+    return _ROUNDED(exact(value), f"{value.scaleb(2):.1f} %")
 
 
 def count(value: int | None) -> str | Markup:

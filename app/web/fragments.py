@@ -5,7 +5,7 @@ from flask import Blueprint, Response, make_response, render_template, request, 
 from app.domain import Trigger
 from app.errors import InvalidRequest, RunAlreadyActive
 from app.extensions import db
-from app.services.market_sheet import CANDLES_SHOWN
+from app.services.market_sheet import CANDLES_SHOWN, load_market_sheet
 from app.services.markets import load_candles
 from app.services.run_search import load_run_facets, search_runs
 from app.services.run_sheet import load_run_sheet
@@ -17,6 +17,7 @@ from app.web.addresses import (
     read_granularity,
     read_symbols,
 )
+from app.web.compare import CompareQuery, load_shown
 from app.web.house import house
 from app.web.pages import REQUESTED_BY
 from app.web.pieces import OverviewPieces
@@ -109,6 +110,35 @@ def cancel_run(run_id: str) -> Response:
     return _panel(_progress_of(run_id))
 
 
+@fragments.get("/data-watch")
+def data_watch() -> Response:
+    """Nothing (204) while the data is that of `since`; else tells the page that it changed."""
+    version = house().data_version.read()
+    if request.args.get("since") == version:
+        return Response(status=204)
+    body = render_template("fragments/_data_watch.html", version=version)
+    return _announce(make_response(body), RUN_FINISHED)
+
+
+@fragments.get("/compare")
+def compared() -> str:
+    """The markets of the address side by side."""
+    shown = load_shown(CompareQuery.read(request.args))
+    return render_template("fragments/_compared.html", **shown)
+
+
+@fragments.get("/markets/<path:symbol>/facts")
+def market_facts(symbol: str) -> str:
+    """The newest snapshot of a market."""
+    return _market_part("fragments/_snapshot_facts.html", symbol)
+
+
+@fragments.get("/markets/<path:symbol>/sheet")
+def market_sheet(symbol: str) -> str:
+    """What is known of a market besides its candles."""
+    return _market_part("fragments/_market_sheet.html", symbol)
+
+
 @fragments.get("/markets/<path:symbol>/candles")
 def candles(symbol: str) -> str:
     """The candles of a market in one granularity."""
@@ -118,6 +148,21 @@ def candles(symbol: str) -> str:
     )
     return render_template(
         "fragments/_candles.html", symbol=symbol, candles=rows, granularity=granularity
+    )
+
+
+def _market_part(template: str, symbol: str) -> str:
+    granularity = read_granularity(request.args)
+    cursor = request.args.get("before")
+    sheet = load_market_sheet(
+        db.session, symbol, granularity=granularity, now=house().clock(), cursor=cursor
+    )
+    return render_template(
+        template,
+        sheet=sheet,
+        detail=sheet.detail,
+        symbol=sheet.detail.market.symbol,
+        granularity=granularity,
     )
 
 

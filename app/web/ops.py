@@ -9,6 +9,7 @@ from flask import Blueprint, current_app, flash, redirect, render_template, requ
 from flask.blueprints import BlueprintSetupState
 from werkzeug.wrappers import Response
 
+from app.alerts.rules import Severity
 from app.errors import InvalidRequest
 from app.extensions import db
 from app.services.about import load_about
@@ -28,9 +29,10 @@ from app.settings_report import EffectiveSetting, effective_settings
 from app.web.addresses import read_choice
 from app.web.compare_charts import swatch
 from app.web.house import house
+from app.web.operation_trends import build_trends
 from app.web.ops_words import length_words, mark_of, size_words
 from app.web.pages import REQUESTED_BY
-from app.web.trends import bucket_words, build_trends, draw_outcomes, instants
+from app.web.trends import bucket_words, draw_outcomes, instants
 
 ops = Blueprint("ops", __name__)
 
@@ -42,8 +44,15 @@ MOST_MINUTES = 366 * 24 * 60
 @ops.record_once
 def add_words(state: BlueprintSetupState) -> None:
     """Hand the operator's templates what they call, macros included."""
-    state.app.jinja_env.globals.update(mark_of=mark_of, swatch=swatch)
+    state.app.jinja_env.globals.update(mark_of=mark_of, swatch=swatch, is_told=is_told)
     state.app.jinja_env.filters.update(size=size_words, lasting=length_words)
+
+
+def is_told(severity: Severity) -> bool:
+    """Whether an alert of this severity is sent to anybody, or shown only."""
+    settings = house().settings
+    least = Severity(settings.alert_min_severity)
+    return settings.alert_webhook_url is not None and severity.rank >= least.rank
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The charts of the page of metrics: what each shows, drawn as SVG with its labels beside it.
+"""How the charts of the page of metrics are drawn: as SVG, with their labels beside it.
 
 The drawing is stretched to the room it gets, so the labels stand outside of it. The page's script
 draws the same lines from the table that belongs to each chart, on the same scale.
@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from operator import attrgetter
 
 from markupsafe import Markup
 
-from app.services.operation_views import Bucket, LookBack, Operations
+from app.services.operation_views import Bucket, LookBack
 from app.web.formats import compact_text, duration_text
+from app.web.ops_words import size_words
 
 WIDTH, HEIGHT = 1000, 300
 _INSTANTS = 5
@@ -46,7 +46,10 @@ class TrendLine:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """A chart: `unit` is `ms` or `count`; `scale` holds the values of its rules, from 0 up."""
+    """A chart: `unit` is `ms`, `count` or `bytes`; `scale` holds the values of its rules, from 0.
+
+    `nothing` says why there is nothing to draw, and is empty where there is.
+    """
 
     name: str
     title: str
@@ -56,11 +59,7 @@ class Trend:
     scale: tuple[int, ...]
     labels: tuple[str, ...]
     svg: Markup
-
-    @property
-    def is_empty(self) -> bool:
-        """True where there is nothing to draw; the first line is the one that is measured."""
-        return self.lines[0].newest is None
+    nothing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,54 +70,25 @@ class OutcomeBars:
     labels: tuple[str, ...]
 
 
-def build_trends(operations: Operations, *, limit: timedelta) -> tuple[Trend, ...]:
-    """The line charts in the order of the page; `limit` is how old data may be."""
-    buckets = operations.buckets
-    allowed = tuple(limit // timedelta(milliseconds=1) for _ in buckets)
-    return (
-        _trend(
-            "took",
-            "Run duration",
-            "Runs that brought data; half of them took less than the median, nine of ten less "
-            "than p90.",
-            "ms",
-            [
-                TrendLine("median", 1, _read(buckets, attrgetter("took_p50_ms"))),
-                TrendLine("p90", 2, _read(buckets, attrgetter("took_p90_ms"))),
-            ],
-        ),
-        _trend(
-            "age",
-            "Longest time without new data",
-            "How long no run had brought data, at its longest; above the limit data counts as "
-            "late.",
-            "ms",
-            [
-                TrendLine("longest", 1, _read(buckets, attrgetter("age_ms"))),
-                TrendLine("limit", 5, allowed),
-            ],
-        ),
-        _trend(
-            "rows",
-            "Rows by outcome",
-            "New, replaced and set aside; rows that were stored already are in the table.",
-            "count",
-            [
-                TrendLine("new", 1, _read(buckets, attrgetter("inserted"))),
-                TrendLine("updated", 3, _read(buckets, attrgetter("updated"))),
-                TrendLine("rejected", 2, _read(buckets, attrgetter("rejected"))),
-            ],
-        ),
-        _trend(
-            "fetch",
-            "Fetching from the provider",
-            "The stage that asks the provider: all its calls, pauses between them included.",
-            "ms",
-            [
-                TrendLine("median", 1, _read(buckets, attrgetter("fetch_p50_ms"))),
-                TrendLine("p90", 2, _read(buckets, attrgetter("fetch_p90_ms"))),
-            ],
-        ),
+def build_trend(
+    name: str, title: str, about: str, unit: str, lines: Sequence[TrendLine], *, nothing: str = ""
+) -> Trend:
+    """The chart of these lines; where `nothing` is said it stands in the chart's place."""
+    values = [value for line in lines for value in line.values if value is not None]
+    step = _step(max(values, default=0), _TIME_STEPS if unit == "ms" else _COUNT_STEPS)
+    top = step * max(1, -(-max(values, default=0) // step))
+    scale = tuple(step * place for place in range(round(top / step) + 1))
+    label = _LABELS[unit]
+    return Trend(
+        name=name,
+        title=title,
+        about=about,
+        unit=unit,
+        lines=tuple(lines),
+        scale=scale,
+        labels=tuple(label(value) for value in scale),
+        svg=_draw(title, lines, scale, label),
+        nothing=nothing,
     )
 
 
@@ -170,28 +140,11 @@ def time_label(value: float) -> str:
     return "0" if not value else duration_text(value).replace(".0 s", " s")
 
 
-def _trend(name: str, title: str, about: str, unit: str, lines: Sequence[TrendLine]) -> Trend:
-    values = [value for line in lines for value in line.values if value is not None]
-    step = _step(max(values, default=0), _TIME_STEPS if unit == "ms" else _COUNT_STEPS)
-    top = step * max(1, -(-max(values, default=0) // step))
-    scale = tuple(step * place for place in range(round(top / step) + 1))
-    label = time_label if unit == "ms" else count_label
-    return Trend(
-        name=name,
-        title=title,
-        about=about,
-        unit=unit,
-        lines=tuple(lines),
-        scale=scale,
-        labels=tuple(label(value) for value in scale),
-        svg=_draw(title, lines, scale, label),
-    )
-
-
-def _read(
-    buckets: Sequence[Bucket], value: Callable[[Bucket], int | None]
-) -> tuple[int | None, ...]:
-    return tuple(value(bucket) for bucket in buckets)
+_LABELS: dict[str, Callable[[float], str]] = {
+    "ms": time_label,
+    "count": count_label,
+    "bytes": lambda value: size_words(int(value)),
+}
 
 
 def _step(highest: float, steps: Sequence[int]) -> int:

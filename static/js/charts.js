@@ -3,7 +3,8 @@
 const SYNC_KEY = "metrics";
 const FONT_SIZE = 12;
 const DAY = 86400;
-const DASHES = { 1: [], 2: [7, 4], 3: [1.5, 4], 5: [14, 5] };
+// As in plot.css.
+const DASHES = { 1: [], 2: [9, 3.5], 3: [1.5, 3.5], 4: [11, 3.5, 1.5, 3.5], 5: [18, 4] };
 const charts = [];
 
 // A colour of the stylesheet as the browser resolves it in the present scheme.
@@ -40,6 +41,13 @@ function readTable(table) {
   };
 }
 
+// The points without a neighbour, which no line reaches.
+function lonely(chart, line, isShown, gaps) {
+  const values = chart.data[line];
+  const isThere = (place) => values[place] !== null && values[place] !== undefined;
+  return [...values.keys()].filter((place) => isThere(place) && !isThere(place - 1) && !isThere(place + 1));
+}
+
 class Trend {
   constructor(box) {
     this.box = box;
@@ -64,6 +72,12 @@ class Trend {
 
   size() {
     return { width: this.frame.clientWidth, height: this.frame.clientHeight };
+  }
+
+  labelWidth() {
+    const pencil = document.createElement("canvas").getContext("2d");
+    pencil.font = `${FONT_SIZE}px ${getComputedStyle(document.body).fontFamily}`;
+    return Math.max(60, 12 + Math.max(...this.labels.map((label) => pencil.measureText(label).width)));
   }
 
   recolour() {
@@ -98,7 +112,7 @@ class Trend {
       scales: { y: { range: () => [0, this.scale.at(-1)] } },
       axes: [
         this.axis({ size: 26, values: timeLabels }),
-        this.axis({ size: 60, splits: () => this.scale, values: () => this.labels }),
+        this.axis({ size: this.labelWidth(), splits: () => this.scale, values: () => this.labels }),
       ],
       series: [
         {},
@@ -107,7 +121,7 @@ class Trend {
           width: tone === "3" ? 2.25 : 1.75,
           dash: DASHES[tone],
           cap: "round",
-          points: { show: false },
+          points: { show: true, size: 6, width: 0, fill: () => this.colours.lines[tone], filter: lonely },
         })),
       ],
     };

@@ -17,12 +17,7 @@ function cursorOf(area) {
   return { line, reading };
 }
 
-const charts = [...document.querySelectorAll("[data-plot]")].map((area) => ({
-  area,
-  start: Date.parse(area.dataset.start),
-  end: Date.parse(area.dataset.end),
-  ...cursorOf(area),
-}));
+let charts = [];
 
 function show(share) {
   for (const { area, line, reading, start, end } of charts) {
@@ -39,10 +34,23 @@ function hide() {
   for (const { line, reading } of charts) line.hidden = reading.hidden = true;
 }
 
-for (const { area } of charts) {
-  area.addEventListener("pointermove", (event) => {
-    const box = area.getBoundingClientRect();
-    show(Math.max(0, Math.min(1, (event.clientX - box.left) / box.width)));
-  });
-  area.addEventListener("pointerleave", hide);
+function start() {
+  const areas = [...document.querySelectorAll("[data-plot]")];
+  if (areas.length === charts.length && areas.every((area, place) => area === charts[place].area)) return;
+  charts = areas.map((area) => ({
+    area,
+    start: Date.parse(area.dataset.start),
+    end: Date.parse(area.dataset.end),
+    ...cursorOf(area),
+  }));
+  for (const { area } of charts) {
+    area.addEventListener("pointermove", (event) => {
+      const box = area.getBoundingClientRect();
+      show(Math.max(0, Math.min(1, (event.clientX - box.left) / box.width)));
+    });
+    area.addEventListener("pointerleave", hide);
+  }
 }
+
+document.addEventListener("htmx:load", start);
+start();

@@ -52,6 +52,18 @@ document.addEventListener("htmx:afterSettle", () => {
   }
 });
 
+// What was unfolded or folded stays so when its fragment is drawn anew; each such part has an id.
+const folds = new Map();
+document.addEventListener("htmx:beforeSwap", (event) => {
+  for (const part of event.detail.target.querySelectorAll("details[id]")) folds.set(part.id, part.open);
+});
+document.addEventListener("htmx:load", (event) => {
+  for (const [id, isOpen] of folds) {
+    const part = document.getElementById(id);
+    if (part && event.target.contains(part)) part.open = isOpen;
+  }
+});
+
 // What a screen reader is told when a run ends.
 document.addEventListener("htmx:load", (event) => {
   const news = event.target.closest("[data-announce]") ?? event.target.querySelector("[data-announce]");

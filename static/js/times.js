@@ -43,6 +43,13 @@ function addLocalTime(root) {
   }
 }
 
+// An age that stands alone takes the focus itself; in a row or a link it shows with theirs.
+function makeReachable(root) {
+  for (const time of root.querySelectorAll("time.age")) {
+    if (!time.closest("a, button") && !time.closest("tr")?.querySelector("a, button")) time.tabIndex = 0;
+  }
+}
+
 // Columns in the viewer's own zone are hidden until this fills them.
 function fillLocalTimes(root) {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -55,11 +62,13 @@ function fillLocalTimes(root) {
 
 refresh();
 addLocalTime(document);
+makeReachable(document);
 fillLocalTimes(document);
 setInterval(refresh, 1000);
 document.addEventListener("visibilitychange", refresh);
 document.addEventListener("htmx:load", (event) => {
   refresh();
   addLocalTime(event.target);
+  makeReachable(event.target);
   fillLocalTimes(event.target);
 });

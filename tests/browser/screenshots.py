@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, sync_playwright
 from app.database.embedded import EmbeddedPostgres
 from app.paths import ROOT
 from tests.browser.conftest import FLAGS, NAMES
+from tests.browser.past import make_past
 from tests.processes import serving
 from tests.servers import create_database, make_enterable_directory
 
@@ -29,6 +30,7 @@ PICTURES = (
     ("overview-phone", "/", "light", PHONE),
     ("market", "/markets/BTC-USD", "light", DESKTOP),
     ("runs", "/runs", "light", DESKTOP),
+    ("run", "/runs", "light", DESKTOP),
     ("compare", "/compare?markets=BTC-USD,ETH-USD,SOL-USD", "light", DESKTOP),
     ("schedule", "/schedule", "light", DESKTOP),
     ("operations", "/operations", "dark", DESKTOP),
@@ -46,9 +48,10 @@ def main() -> None:
     with (
         EmbeddedPostgres(folder / "postgres") as url,
         tempfile.TemporaryDirectory() as work,
-        serving(Path(work), create_database(url, "tapedeck_pictures"), SITE) as web,
+        serving(Path(work), database := create_database(url, "tapedeck_pictures"), SITE) as web,
         sync_playwright() as playwright,
     ):
+        make_past(database)
         browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
         for name, address, scheme, size in PICTURES:
             _take(browser, web.url + address, name, scheme, size)
@@ -63,6 +66,8 @@ def _take(browser: Browser, url: str, name: str, scheme: str, size: tuple[int, i
     )
     page = context.new_page()
     page.goto(url)
+    if name == "run":
+        page.locator("#runs tbody a").first.click()
     page.wait_for_load_state("networkidle")
     page.screenshot(path=TARGET / f"{name}.png")
     context.close()

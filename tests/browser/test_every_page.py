@@ -1,5 +1,7 @@
 """What holds on every page: width, scheme, reading without script, accessibility, weight."""
 
+import re
+
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.addresses import all_addresses
@@ -47,6 +49,35 @@ def test_every_page_reads_without_script(browser: Browser, site: WebProcess) -> 
         visit(page, address)
         expect(page.locator("h1").first).to_be_visible()
         assert len(page.locator("main").inner_text()) > 40, address
+    context.close()
+
+
+def test_every_form_works_without_script(browser: Browser, site: WebProcess) -> None:
+    context = browser.new_context(base_url=site.url, java_script_enabled=False)
+    context.set_default_timeout(15_000)
+    page = context.new_page()
+    page.goto("/")
+    page.get_by_role("searchbox").fill("eth")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("#snapshots tbody tr").first).to_contain_text("ETH-USD")
+    page.goto("/runs")
+    page.locator("label.chip", has_text="partial").click()
+    page.get_by_role("button", name="Apply").click()
+    expect(page).to_have_url(re.compile("status=partial"))
+    page.goto("/markets/BTC-USD")
+    page.get_by_label("Compare with").fill("spx, eth-usd")
+    page.get_by_role("button", name="Compare").click()
+    expect(page.locator("main")).to_contain_text("What became of 100")
+    page.goto("/schedule?expression=@daily")
+    expect(page.locator("#schedule-preview")).to_contain_text("At 00:00 every day")
+    page.get_by_label("Reason").fill("a test")
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator("main")).to_contain_text("The schedule runs again.")
+    page.goto("/")
+    page.get_by_role("button", name="Ingest now").click()
+    # The page loads itself again until the run is over.
+    expect(page.locator("h1")).to_contain_text("partial", timeout=30_000)
     context.close()
 
 

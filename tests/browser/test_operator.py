@@ -55,12 +55,20 @@ def test_candle_chart_loads_older_candles_as_it_is_dragged(page: Page) -> None:
     box = canvas.bounding_box()
     assert box is not None
     middle = box["y"] + box["height"] / 2
-    with page.expect_response(re.compile("/candles")):
+    with page.expect_response(re.compile("/chart.*width_hours")):
         for _ in range(12):
             page.mouse.move(box["x"] + 50, middle)
             page.mouse.down()
             page.mouse.move(box["x"] + box["width"] - 50, middle, steps=5)
             page.mouse.up()
+
+
+def test_comparison_is_drawn_anew_when_data_comes_in(page: Page) -> None:
+    page.goto("/compare?markets=BTC-USD,ETH-USD")
+    with page.expect_response(re.compile("/fragments/compare"), timeout=40_000) as drawn:
+        assert page.request.post("/api/ingest").ok
+    assert drawn.value.status == 200
+    expect(page.locator("#compare-courses svg.plot-lines")).to_be_visible()
 
 
 def test_colour_scheme_is_chosen_and_kept(page: Page) -> None:

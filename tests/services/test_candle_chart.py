@@ -51,9 +51,81 @@ def session(engine: Engine) -> Iterator[Session]:
 @pytest.mark.parametrize("points", [2, 3, 7, 100, 799, 800, 4999])
 def test_a_long_time_fits_into_the_points(session: Session, points: int) -> None:
     chart = load_candle_chart(session, "RENDER-USD", granularity=Granularity.HOURLY, points=points)
-    assert points / 2 < len(chart.candles) <= points
+    # No usual width is more than two and a half times the one before.
+    assert points / 3 < len(chart.candles) <= points
     assert sum(candle.candle_count for candle in chart.candles) == HOURS
-    assert chart.width % HOUR == timedelta(0)
+    assert not chart.has_older
+
+
+@pytest.mark.parametrize(
+    ("points", "hours"),
+    [(5000, 1), (4999, 2), (800, 8), (500, 12), (211, 24), (209, 48), (20, 336)],
+)
+def test_candles_have_a_width_that_people_count_in_and_begin_at_its_marks(
+    session: Session, points: int, hours: int
+) -> None:
+    chart = load_candle_chart(session, "RENDER-USD", granularity=Granularity.HOURLY, points=points)
+    assert chart.width_hours == hours
+    monday = datetime(2025, 1, 6, tzinfo=UTC)
+    assert {(candle.opened_at - monday) % chart.width for candle in chart.candles} == {0 * HOUR}
+
+
+def test_a_merged_candle_is_that_of_the_longer_interval(session: Session) -> None:
+    chart = load_candle_chart(session, "RENDER-USD", granularity=Granularity.HOURLY, width_hours=6)
+    hours = load_candle_chart(
+        session, "RENDER-USD", granularity=Granularity.HOURLY, points=HOURS
+    ).candles
+    for candle in chart.candles:
+        parts = [
+            each for each in hours if timedelta(0) <= each.opened_at - candle.opened_at < 6 * HOUR
+        ]
+        assert (candle.open, candle.close) == (parts[0].open, parts[-1].close)
+        assert candle.high == max(each.high for each in parts)
+        assert candle.low == min(each.low for each in parts)
+        assert candle.candle_count == len(parts)
+
+
+def test_the_ends_of_the_time_are_moved_outward_to_whole_candles(session: Session) -> None:
+    chart = load_candle_chart(
+        session,
+        "RENDER-USD",
+        granularity=Granularity.HOURLY,
+        start=START + 11 * HOUR,
+        end=START + 57 * HOUR,
+        points=20,
+    )
+    assert chart.width_hours == 3
+    assert (START + 10 * HOUR).hour % 3 == 0
+    assert {candle.candle_count for candle in chart.candles} == {3}
+    assert (len(chart.candles), chart.candles[0].opened_at) == (16, START + 10 * HOUR)
+    assert chart.has_older
+
+
+def test_older_candles_go_on_with_the_same_width_to_the_beginning(session: Session) -> None:
+    whole = load_candle_chart(session, "RENDER-USD", granularity=Granularity.HOURLY, width_hours=8)
+    found: list[ChartCandle] = []
+    has_older, end = True, None
+    while has_older:
+        chart = load_candle_chart(
+            session, "RENDER-USD", granularity=Granularity.HOURLY, width_hours=8, points=100,
+            end=end,
+        )  # fmt: skip
+        assert len(chart.candles) <= 100
+        found = [*chart.candles, *found]
+        has_older, end = chart.has_older, chart.candles[0].opened_at
+    assert tuple(found) == whole.candles
+    assert len(found) == HOURS // 8 + 1
+
+
+@pytest.mark.parametrize(
+    ("granularity", "width_hours"),
+    [(Granularity.DAILY, 12), (Granularity.WEEKLY, 24), (Granularity.HOURLY, 0)],
+)
+def test_a_width_that_no_candles_fill_is_refused(
+    session: Session, granularity: Granularity, width_hours: int
+) -> None:
+    with pytest.raises(InvalidRequest):
+        load_candle_chart(session, "RENDER-USD", granularity=granularity, width_hours=width_hours)
 
 
 def test_extremes_and_ends_are_kept(session: Session) -> None:
@@ -82,6 +154,7 @@ def test_a_short_time_is_shown_candle_by_candle(session: Session) -> None:
         end=START + 12 * HOUR,
     )
     assert chart.width == HOUR
+    assert chart.has_older
     assert chart.candles[0] == ChartCandle(
         START + 10 * HOUR, Decimal(1010), Decimal("1011.5"), Decimal("1009.5"), Decimal(1011),
         Decimal(2), True, 1,
@@ -97,6 +170,17 @@ def test_a_former_symbol_finds_the_market(session: Session) -> None:
 def test_a_market_without_candles_has_an_empty_chart(session: Session) -> None:
     assert not load_candle_chart(session, "NEW-USD", granularity=Granularity.HOURLY).candles
     assert not load_candle_chart(session, "RENDER-USD", granularity=Granularity.DAILY).candles
+
+
+def test_a_time_before_all_candles_is_empty_and_has_none_before_it(session: Session) -> None:
+    early = load_candle_chart(
+        session, "RENDER-USD", granularity=Granularity.HOURLY, end=START - HOUR
+    )
+    late = load_candle_chart(
+        session, "RENDER-USD", granularity=Granularity.HOURLY, start=START + HOURS * HOUR
+    )
+    assert (early.candles, early.has_older) == ((), False)
+    assert (late.candles, late.has_older) == ((), True)
 
 
 def test_an_unknown_market_is_not_found(session: Session) -> None:

@@ -148,7 +148,16 @@ def test_a_bad_cursor_is_refused(app: Flask, cursor: str) -> None:
         ({"search": "b-", "asset_type": AssetType.CRYPTO}, ""),
     ],
 )
-def test_markets_are_narrowed(app: Flask, wanted: dict[str, object], symbols: str) -> None:
+@pytest.mark.parametrize("known", ["none", "some", "all"])
+def test_markets_are_narrowed(
+    app: Flask, wanted: dict[str, object], symbols: str, known: str
+) -> None:
+    """Whether the listings know how new their newest snapshots are, as after a run, or not."""
+    chosen = {"none": "false", "some": "market_id % 2 = 0", "all": "true"}[known]
+    execute(
+        f"UPDATE listing l SET observed_at = CASE WHEN {chosen} THEN (SELECT max(observed_at) "
+        "FROM market_snapshot s WHERE s.market_id = l.market_id AND s.provider = l.provider) END"
+    )
     assert find(**wanted) == [f"{letter}-USD" for letter in symbols]
 
 

@@ -208,3 +208,21 @@ def test_a_market_without_candles_has_none(app: Flask) -> None:
 def test_a_number_of_candles_out_of_range_is_refused(app: Flask, limit: int) -> None:
     with pytest.raises(InvalidRequest, match="limit is"):
         load_candles(db.session, "M05-USD", granularity=Granularity.HOURLY, limit=limit)
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "", "9" * 11, str(2**31), "1E3", "x"])
+def test_a_cursor_by_rank_holds_a_rank(app: Flask, value: str) -> None:
+    for sort in ("rank", "-rank"):
+        with pytest.raises(InvalidRequest, match="cursor"):
+            load_latest_snapshots(
+                db.session, provider="mock", sort=sort, cursor=write_cursor([value, "M01-USD"])
+            )
+
+
+def test_ranks_sort_in_both_directions_those_without_one_last_and_first(app: Flask) -> None:
+    def key(row: LatestSnapshot) -> int:
+        return (row.market_id % 50) if row.market_id % 50 != 7 else 1_000_000 + row.market_id
+
+    rows = walk("rank")
+    assert [row.symbol for row in rows] == [row.symbol for row in sorted(rows, key=key)]
+    assert [row.symbol for row in walk("-rank")] == [row.symbol for row in reversed(rows)]

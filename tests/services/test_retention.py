@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, text
 
 from app.database.partitions import SNAPSHOTS, load_partitions
+from app.database.run_counts import RUN_COUNTS
 from app.services import pruning
 from app.services.pruning import prune, prune_when_due
 from app.services.retention import Loss, Pruning, plan_pruning
@@ -209,7 +210,10 @@ def test_what_the_time_does_not_allow_is_postponed(engine: Engine) -> None:
     store_candles(engine, "daily", 1, 500, 1)
     done = prune(engine, keeping(daily=400, run=30), now=NOW, seconds=0)
     assert done is not None
-    assert done.postponed == ("daily candles", "ticks", "rejected rows", "runs")
+    assert done.postponed == (
+        *("daily candles", "ticks", "figures", "sizes"),
+        *("rejected rows", "runs", "alerts"),
+    )
     assert done.losses == ()
 
 
@@ -249,13 +253,59 @@ def test_the_last_run_of_each_status_and_an_active_one_stay(engine: Engine) -> N
     assert left == ["failed", "succeeded", "partial", "running"]
 
 
+def store_alert(engine: Engine, age: float, *, is_over: bool) -> None:
+    """An alert, the delivery that told of it with its try, and a snooze that ended then."""
+    values = {"at": ago(age), "rule": f"rule-{age}", "id": uuid4()}
+    state = "'resolved', :at" if is_over else "'firing', NULL"
+    run(
+        engine,
+        "INSERT INTO alert (rule, subject, severity, title, text, pending_at, fired_at, state,"
+        f" resolved_at) VALUES (:rule, '', 'info', 'T', 't', :at, :at, {state})",
+        **values,
+    )
+    run(
+        engine,
+        "INSERT INTO alert_delivery (id, kind, group_key, status, created_at, notify_at, queued_at,"
+        " due_at, planned_at) VALUES (:id, 'alert', :rule, :status, :at, :at, :at, :at, :at)",
+        status="dead" if is_over else "waiting",
+        **values,
+    )
+    for statement in (
+        "INSERT INTO alert_notice (alert_id, delivery_id, kind, noticed_at, fired_at, rule,"
+        " subject, severity, title, text) SELECT id, :id, 'fired', :at, :at, :rule, '', 'info',"
+        " 'T', 't' FROM alert WHERE rule = :rule",
+        "INSERT INTO alert_attempt (delivery_id, attempt, started_at, sender, outcome)"
+        " SELECT :id, 1, :at, 'me', 'failed' WHERE :rule <> ''",
+        "INSERT INTO alert_snooze (rule, subject, until_at, snoozed_by) VALUES (:rule, '', :at,"
+        " 'me') ON CONFLICT DO NOTHING",
+    ):
+        run(engine, statement, **values)
+
+
+def test_alerts_that_are_over_go_with_the_runs_of_their_time(engine: Engine) -> None:
+    run(engine, "TRUNCATE alert, alert_delivery, alert_notice, alert_attempt, alert_snooze CASCADE")
+    for age, is_over in ((300, True), (250, True), (200, False), (10, True)):
+        store_alert(engine, age, is_over=is_over)
+    planned = plan(engine, keeping(run=100))
+    assert prune(engine, keeping(), now=NOW) == Pruning((), ())
+    done = prune_when_due(engine, keeping(run=100), now=NOW)
+    assert done == planned
+    assert by_kind(done) == {"alerts": 2, "deliveries": 2}
+    assert column(engine, "SELECT rule FROM alert ORDER BY id") == ["rule-200", "rule-10"]
+    for table in ("alert_notice", "alert_delivery", "alert_attempt"):
+        assert column(engine, f"SELECT count(*) FROM {table}") == [2]
+    assert column(engine, "SELECT rule FROM alert_snooze") == ["rule-10"]
+
+
 def test_counts_of_pruned_runs_and_rows_live_on(engine: Engine) -> None:
     for age in (300, 290, 280, 1):
         store_run(engine, age, rejected=2)
+    counted = f"SELECT kind || rows || ',' || inserted FROM ({RUN_COUNTS}) c ORDER BY 1"
+    before = column(engine, counted)
     prune(engine, keeping(rejected=285), now=NOW)
     prune(engine, keeping(run=200), now=NOW)
-    found = column(engine, "SELECT kind || rows || ',' || inserted FROM pruned_count ORDER BY 1")
-    assert found == ["rejected_row6,0", "run3,0", "stage3,15"]
+    assert column(engine, "SELECT count(*) FROM ingestion_run") == [1]
+    assert column(engine, counted) == before == ["rejected_row8,0", "run4,0", "stage4,20"]
 
 
 def test_readers_are_told_of_new_data_only_when_data_went(engine: Engine) -> None:

@@ -10,6 +10,7 @@ from flask import Flask
 from app.domain import Trigger
 from app.errors import NotFound
 from app.extensions import db
+from app.services import run_changes
 from app.services.run_changes import change_pct
 from app.services.run_sheet import RunSheet, load_run_sheet
 from tests.services.seeding import execute
@@ -135,3 +136,16 @@ def test_a_change_needs_two_prices() -> None:
     assert change_pct(Decimal("1e-12"), Decimal("2e-12")) == Decimal(-50)
     assert change_pct(None, Decimal(1)) is None
     assert change_pct(Decimal(1), None) is None
+
+
+def test_a_run_of_the_same_markets_is_looked_for_so_far_back_and_no_further(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(app, symbols=("SPX",))
+    run(app)
+    last = run(app, symbols=("SPX",))
+    found = sheet(last).relatives.previous
+    assert found is not None
+    assert found.id == first
+    monkeypatch.setattr(run_changes, "PREVIOUS_AMONG", 1)
+    assert sheet(last).relatives.previous is None

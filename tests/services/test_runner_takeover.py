@@ -13,8 +13,10 @@ from app.domain import RunStatus, Trigger
 from app.errors import RunAlreadyActive, RunStopped
 from app.extensions import db
 from app.ingestion.run_row import RunTicket, beat, close_with_error
+from app.services.handover import hand_over
 from app.services.house import House
 from app.services.runs import load_run
+from app.services.takeover import succession_of
 from app.services.views import RunView
 from tests.apps import bare_app
 from tests.web.real_app import empty_tables
@@ -179,3 +181,42 @@ def test_run_asked_to_stop_by_another_process_hears_of_it(database_url: str) -> 
         db.session.commit()
         assert house.runner.wait(run_id, timeout_seconds=30)
         assert load_run(db.session, run_id).run.status == "cancelled"
+
+
+def cut_short(database_url: str, trigger: Trigger = Trigger.MANUAL, **values: Any) -> RunView:
+    """A run in the middle of which its process was asked to stop, without any grace."""
+    slow = {"mock": {"delay_seconds": 60}}
+    with bare_app(database_url, providers=slow, **({"scheduler_enabled": True} | values)) as app:
+        empty_tables(app)
+        house: House = app.extensions["tapedeck"]
+        run_id = house.runner.start(trigger=trigger)
+        house.runner.shutdown(grace_seconds=0)
+        return load_run(db.session, run_id).run
+
+
+def test_run_that_a_stopping_process_cannot_finish_is_taken_up_at_once(
+    house: House, database_url: str
+) -> None:
+    left = cut_short(database_url)
+    assert (left.status, left.attempt) == (RunStatus.RUNNING, 1)
+    run = look(house, left.id)
+    assert (run.status, run.attempt) == (RunStatus.SUCCEEDED, 2)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"trigger": Trigger.CLI}, {"run_max_attempts": 1}, {"scheduler_enabled": False}],
+    ids=["from the shell", "one attempt", "nobody looks"],
+)
+def test_run_that_nobody_may_take_up_is_closed_by_its_stopping_process(
+    database_url: str, values: dict[str, Any]
+) -> None:
+    run = cut_short(database_url, **values)
+    assert (run.status, run.error_class) == (RunStatus.FAILED, "shutdown")
+    assert "asked to stop" in str(run.error_message)
+
+
+def test_cancelled_run_is_not_left_to_another_process(house: House) -> None:
+    run_id = leave_dead(dead_for=-30, cancelled=True)
+    succession = succession_of(house.settings)
+    assert not hand_over(house.runner.engine, RunTicket(UUID(run_id), 1), succession)

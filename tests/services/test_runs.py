@@ -14,7 +14,7 @@ from app.errors import InvalidRequest, NotFound
 from app.extensions import db
 from app.services.paging import write_cursor
 from app.services.runs import load_active_run, load_run, load_runs
-from tests.services.seeding import NOW, add_run, seeded_app
+from tests.services.seeding import NOW, add_run, execute, seeded_app
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
@@ -102,3 +102,15 @@ def test_a_run_without_stages_shows_all_of_them_as_skipped(app: Flask) -> None:
 
 def test_no_run_is_active(app: Flask) -> None:
     assert load_active_run(db.session) is None
+
+
+def test_the_expected_time_is_the_median_of_the_last_twenty_good_runs(database_url: str) -> None:
+    with seeded_app(database_url):
+        for number in range(45):
+            status = ("failed", "partial", "succeeded", "succeeded")[min(number // 10, 3)]
+            add_run(status, at=NOW - timedelta(minutes=number))
+        # The last ten partial ones took 10 ms, and the ten good ones before them 30 ms.
+        execute("UPDATE ingestion_run SET duration_ms = 10 WHERE status = 'partial'")
+        execute("UPDATE ingestion_run SET duration_ms = 30 WHERE status = 'succeeded'")
+        newest = load_runs(db.session, limit=1).runs[0].id
+        assert load_run(db.session, newest).run.expected_ms == 20

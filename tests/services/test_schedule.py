@@ -59,7 +59,7 @@ def house(app: Flask) -> House:
 
 def tick(house: House, trigger: Trigger = Trigger.SCHEDULER) -> str:
     """Look once, and wait for the run that comes of it; what happened to the tick."""
-    outcome = run_due_tick(db.session, house, trigger=trigger)
+    outcome = run_due_tick(db.session, house, trigger=trigger, now=house.clock())
     if outcome.run_id and outcome.status != "active":
         assert house.runner.wait(outcome.run_id, timeout_seconds=30)
     return outcome.status
@@ -107,6 +107,20 @@ def test_ticks_before_the_last_look_are_not_missed(house: House, clock: Clock) -
     assert [one[0] for one in ticks(house)] == ["12:00", "12:45"]
 
 
+def test_tick_that_became_due_during_a_long_look_is_missed(house: House, clock: Clock) -> None:
+    assert tick(house, Trigger.CRON) == "started"
+    # The look of 12:00 ended only after 12:15, and nobody looked in between.
+    as_of = clock.now
+    record_job(db.session, INGEST, duration_ms=1, trouble="", every_seconds=5, as_of=as_of)
+    clock.now += 2 * QUARTER
+    assert tick(house) == "started"
+    assert [one[:2] for one in ticks(house)] == [
+        ("12:00", "ran"),
+        ("12:15", "missed"),
+        ("12:30", "ran"),
+    ]
+
+
 def test_tick_during_an_active_run_is_skipped_with_its_id(database_url: str, clock: Clock) -> None:
     slow = {"mock": {"delay_seconds": 30}}
     with bare_app(database_url, clock=clock, providers=slow) as app:
@@ -121,7 +135,7 @@ def test_tick_during_an_active_run_is_skipped_with_its_id(database_url: str, clo
 def test_fifty_claims_of_one_tick_start_one_run(app: Flask, house: House) -> None:
     def claim() -> tuple[str, str]:
         with app.app_context():
-            outcome = run_due_tick(db.session, house, trigger=Trigger.CRON)
+            outcome = run_due_tick(db.session, house, trigger=Trigger.CRON, now=house.clock())
             return outcome.status, outcome.run_id
 
     with ThreadPoolExecutor(10) as pool:

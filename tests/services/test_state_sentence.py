@@ -44,6 +44,12 @@ def test_good_data_says_how_much_and_how_new(ages: tuple[float, ...], headline: 
     assert look(*ages) == HealthState("good", headline, "")
 
 
+def test_good_data_says_how_many_markets_have_none() -> None:
+    fresh = replace(facts(1, 2), followed_count=3)
+    state = judge((RUN,), fresh, now=NOW, limit=LIMIT)
+    assert (state.level, state.headline) == ("good", "2 of 3 markets, newest 1 min old")
+
+
 def test_late_data_names_the_oldest_market_its_age_and_the_limit() -> None:
     state = look(1, 42)
     assert state.level == "late"

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import text
 
+from app.extensions import db
 from tests.web.deck import Markup, finish_run, send_form, start_run
 from tests.web.real_app import count_rows, real_app
 
@@ -20,6 +22,10 @@ ADDRESSES = {
     "/fragments/progress": "run-progress",
     "/fragments/progress/{run_id}": "run-progress",
     "/fragments/markets/BTC-USD/candles": "candles",
+    "/fragments/markets/BTC-USD/facts": "snapshot-facts",
+    "/fragments/markets/BTC-USD/sheet": "market-sheet",
+    "/fragments/compare?markets=BTC-USD,SPX": "compared",
+    "/fragments/data-watch": "data-watch",
 }
 
 
@@ -172,3 +178,27 @@ def test_htmx_headers_change_nothing(deck: tuple[FlaskClient, str]) -> None:
 )
 def test_a_fragment_of_nothing_is_not_found(client: FlaskClient, address: str) -> None:
     assert client.get(address).status_code == 404
+
+
+@pytest.mark.parametrize("page", ["/markets/BTC-USD", "/compare?markets=BTC-USD,SPX"])
+def test_a_page_is_told_once_when_data_has_changed(
+    database_url: str, tmp_path: Path, page: str
+) -> None:
+    with real_app(database_url, tmp_path) as app:
+        client = app.test_client()
+        finish_run(app, client)
+        watch = watch_of(client.get(page).text)
+        quiet = client.get(watch)
+        with app.app_context(), db.engine.begin() as connection:
+            connection.execute(text("UPDATE data_version SET token = gen_random_uuid()"))
+        news = client.get(watch)
+        after = client.get(watch_of(news.text))
+    assert (quiet.status_code, quiet.headers.get("HX-Trigger")) == (204, None)
+    assert (news.status_code, news.headers["HX-Trigger"]) == (200, "run-finished")
+    assert after.status_code == 204
+
+
+def watch_of(html: str) -> str:
+    """The address that the page asks whether data has changed."""
+    watches = [tag for tag in Markup(html).all("div") if tag.get("id") == "data-watch"]
+    return str(watches[0]["hx-get"])

@@ -1,5 +1,6 @@
 """The operator's pages, on the real application with the mock provider behind it."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from app.extensions import db
+from app.services.figure_keeping import keep_figures
+from app.tallies import Kind, count, take
 from app.version import VERSION
 from app.web.ops_words import size_words
 from tests.servers import ScriptedServer
@@ -256,6 +259,28 @@ def test_the_navigation_marks_the_page(deck: tuple[Flask, FlaskClient]) -> None:
     for page in ("/operations", "/schedule", "/alerts/rules", "/settings", "/about"):
         links = [link for link in Markup(deck[1].get(page).text).all("a") if "aria-current" in link]
         assert links, page
+
+
+def test_what_the_processes_counted_is_drawn_with_credits_and_sizes(
+    database_url: str, tmp_path: Path
+) -> None:
+    with real_app(database_url, tmp_path) as app:
+        take()
+        before = app.test_client().get("/operations").text
+        for number in range(3):
+            count(Kind.CALL, "coingecko", seconds=0.3, errors=number % 2, billed=1)
+        count(Kind.READ, "memory")
+        with app.app_context():
+            keep_figures(db.engine, now=app.extensions["tapedeck"].clock(), every_seconds=0)
+        html = app.test_client().get("/operations").text
+    calls = html.split('data-trend-table="calls"')[1].split("</table>")[0]
+    newest = re.findall(r'data-value="(\d+)"', calls)[:3]
+    assert "Nothing was counted in this range." in before
+    assert newest == ["3", "1", "3"]
+    assert "credits <strong" in html
+    for name in ("call-time", "requests", "request-time", "reads", "sizes"):
+        assert f'data-trend-table="{name}"' in html
+    assert "kB" in html.split('data-trend-table="sizes"')[1].split("</table>")[0]
 
 
 @pytest.mark.parametrize("path", ["/operations", "/schedule", "/alerts", "/settings", "/about"])

@@ -1,5 +1,6 @@
 """The pages, on the real application with the mock provider behind it."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -215,6 +216,27 @@ def test_a_rejected_row_is_shown_whole_and_harmless(app: Flask, client: FlaskCli
     assert "<script>alert" not in html
 
 
+def test_a_market_whose_row_was_set_aside_is_retried_with_those_not_served(
+    app: Flask, client: FlaskClient
+) -> None:
+    run_id = finish_run(app, client)
+    statements = (
+        "INSERT INTO rejected_row (run_id, provider, kind, symbol, reason, detail, raw) VALUES "
+        "(:run_id, 'mock', 'snapshot', 'BTC-USD', 'price_not_positive', 'The price is 0.', '{}')",
+        "DELETE FROM market_snapshot WHERE market_id = (SELECT id FROM market "
+        "WHERE symbol = 'BTC-USD') AND run_id = :run_id",
+        """UPDATE ingestion_run SET rejected = 1, problem_count = 1, problems =
+        '[{"symbol": "SPX", "error_class": "TransientProviderError", "message": "away"}]'""",
+    )
+    with app.app_context(), db.engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement), {"run_id": run_id})
+    html = client.get(f"/runs/{run_id}").text
+    assert 'name="symbols" value="SPX,BTC-USD"' in html
+    assert "Retry failed markets (2)" in html
+    assert "row set aside" in html
+
+
 def test_a_failed_run_shows_class_and_message_in_full(database_url: str, tmp_path: Path) -> None:
     with real_app(database_url, tmp_path, mock={"fail": "permanent"}) as app:
         client = app.test_client()
@@ -338,7 +360,7 @@ def test_a_market_shows_facts_statistics_comparisons_and_candles(deck: Deck) -> 
     assert "Price in USD" in html
     assert "the window is too short" in html
     assert "/markets/BTC-USD" in html
-    assert 'data-candle-chart="/api/markets/ETH-USD/candles"' in html
+    assert 'data-candle-chart="/api/markets/ETH-USD/chart"' in html
     assert 'class="line-chart ' in html
     assert "Daily candles" in html
 
@@ -373,7 +395,9 @@ def test_open_alerts_and_a_pause_are_told_on_the_overview(app: Flask, client: Fl
     finish_run(app, client)
     alert = text(
         "INSERT INTO alert (rule, subject, severity, state, title, text, pending_at, fired_at) "
-        "VALUES ('r', 's', 'warning', 'firing', 't', 't', now(), now())"
+        "SELECT 'r', n, CASE n WHEN 2 THEN 'critical' ELSE 'info' END, 'firing', "
+        "'No. ' || n || ' <b>', '', now(), now() - n * interval '1 min' "
+        "FROM generate_series(1, 5) n"
     )
     pause = text(
         "INSERT INTO schedule_pause (schedule, paused_by, reason, until_at) VALUES "
@@ -383,7 +407,9 @@ def test_open_alerts_and_a_pause_are_told_on_the_overview(app: Flask, client: Fl
         connection.execute(alert)
         connection.execute(pause)
     html = client.get("/").text
-    assert "1 open alert</a>" in html
+    told = re.findall(r"No\. (\d) &lt;b&gt;", html)
+    assert told == ["2", "1", "3"]
+    assert "and 2 more alerts</a>" in html
     assert "level-paused" in html
     assert "Paused by ann: moving &lt;house&gt;" in html
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from app.extensions import db
-from tests.web.real_app import count_rows, real_app
+from tests.apps import bare_app
+from tests.web.real_app import count_rows, empty_tables, real_app
 
 SECRET = "only-for-the-cron-door-0123456789"
 OPERATOR = "only-for-the-operator-0123456789"
@@ -38,6 +40,22 @@ def test_the_secret_runs_the_due_tick_and_tells_what_became_of_it(
     assert answer["dueAt"].endswith("T00:00:00Z")
     assert response.headers["Location"] == f"/api/runs/{answer['runId']}"
     assert response.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("hours", [1, -1])
+def test_what_is_due_is_judged_by_the_clock_of_the_database(database_url: str, hours: int) -> None:
+    def full_hour() -> str:
+        return f"{datetime.now(UTC):%Y-%m-%dT%H:00:00Z}"
+
+    values = {"cron_secret": SECRET, "ingestion_cron_expression": "@hourly"}
+    wrong = timedelta(hours=hours)
+    with bare_app(database_url, clock=lambda: datetime.now(UTC) + wrong, **values) as app:
+        empty_tables(app)
+        around = {full_hour()}
+        answer = app.test_client().get("/api/cron", headers=BEARER).json
+        around.add(full_hour())
+    assert answer["outcome"] == "started"
+    assert answer["dueAt"] in around
 
 
 def test_a_second_call_for_the_tick_starts_nothing_and_names_the_same_run(

@@ -34,7 +34,7 @@ def test_a_market_is_shown_with_all_that_is_known(full_client: FlaskClient) -> N
     assert "roiSpread24h" in detail["comparisons"][0]
 
 
-@pytest.mark.parametrize("path", ["", "/candles"])
+@pytest.mark.parametrize("path", ["", "/candles", "/chart"])
 @pytest.mark.parametrize("symbol", ["NO-SUCH", "%27;--", "x" * 500, "\u4e2d"])
 def test_an_unknown_market_is_not_found(full_client: FlaskClient, symbol: str, path: str) -> None:
     response = full_client.get(f"/api/markets/{symbol}{path}")
@@ -89,6 +89,71 @@ def test_a_date_is_its_midnight_in_utc(full_client: FlaskClient) -> None:
 def test_a_wrong_query_for_candles_is_refused(full_client: FlaskClient, query: str) -> None:
     response = full_client.get(f"/api/markets/BTC-USD/candles?{query}")
     assert (response.status_code, response.json["code"]) == (422, "invalid_request")
+
+
+def test_a_chart_has_at_most_the_points_asked_for_and_says_how_long_a_candle_is(
+    full_client: FlaskClient,
+) -> None:
+    path = "/api/markets/BTC-USD/chart?granularity=hourly"
+    whole = full_client.get(path).json
+    assert (whole["granularity"], whole["widthHours"], whole["hasOlder"]) == ("hourly", 1, False)
+    few = full_client.get(f"{path}&points=9").json
+    assert 3 < len(few["candles"]) <= 9
+    assert few["widthHours"] > 1
+    parts = sum(candle["candleCount"] for candle in few["candles"])
+    assert parts == len(whole["candles"])
+    assert few["candles"][0]["open"] == whole["candles"][0]["open"]
+    assert few["candles"][-1]["close"] == whole["candles"][-1]["close"]
+    assert all(PLAIN.fullmatch(candle["high"]) for candle in few["candles"])
+
+
+def test_a_chart_goes_on_to_the_left_with_candles_of_the_same_length(
+    full_client: FlaskClient,
+) -> None:
+    path = "/api/markets/BTC-USD/chart"
+    query: dict[str, object] = {"granularity": "hourly", "points": 5, "width_hours": 2}
+    newest = full_client.get(path, query_string=query).json
+    query["end"] = newest["candles"][0]["openedAt"]
+    older = full_client.get(path, query_string=query).json
+    assert newest["hasOlder"]
+    assert {newest["widthHours"], older["widthHours"]} == {2}
+    assert len(newest["candles"]) == len(older["candles"]) == 5
+    assert older["candles"][-1]["openedAt"] < newest["candles"][0]["openedAt"]
+    assert older["candles"][-1]["close"] == newest["candles"][0]["open"]
+
+
+def test_a_chart_is_answered_with_304_while_the_data_stays(full_client: FlaskClient) -> None:
+    path = "/api/markets/BTC-USD/chart?granularity=hourly&points=7"
+    tag = full_client.get(path).headers["ETag"]
+    again = full_client.get(path, headers={"If-None-Match": tag})
+    other = full_client.get(f"{path[:-1]}8", headers={"If-None-Match": tag})
+    assert (again.status_code, other.status_code) == (304, 200)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "points=1",
+        "points=801",
+        "limit=5",
+        "width_hours=0",
+        "width_hours=172033",
+        "granularity=daily&width_hours=36",
+        "start=2026-01-02&end=2026-01-01",
+    ],
+)
+def test_a_wrong_query_for_a_chart_is_refused(full_client: FlaskClient, query: str) -> None:
+    response = full_client.get(f"/api/markets/BTC-USD/chart?{query}")
+    assert (response.status_code, response.json["code"]) == (422, "invalid_request")
+
+
+def test_the_description_explains_how_a_chart_is_thinned_out(full_client: FlaskClient) -> None:
+    paths = full_client.get("/api/openapi.json").json["paths"]
+    described = paths["/api/markets/{symbol}/chart"]["get"]
+    by_name = {item["name"]: item for item in described["parameters"]}
+    assert by_name["points"]["schema"]["maximum"] == 800
+    assert "merged" in by_name["points"]["schema"]["description"]
+    assert "lowest low" in described["description"]
 
 
 @pytest.mark.parametrize(
