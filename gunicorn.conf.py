@@ -12,6 +12,7 @@ from pathlib import Path
 _metrics_directory = Path(tempfile.gettempdir()) / f"tapedeck-metrics-{os.getuid()}-{os.getpid()}"
 os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_metrics_directory))
 
+from gunicorn.glogging import Logger
 from prometheus_client import multiprocess
 
 from app.errors import SettingsError
@@ -53,6 +54,16 @@ proc_name = "tapedeck"
 # Only PROXY_HOPS says whom to believe about https.
 secure_scheme_headers = {}
 accesslog = None
+
+
+class Quiet(Logger):
+    """gunicorn's own log without a line for each request, which the application writes itself."""
+
+    def access(self, resp, req, environ, request_time):
+        """Do nothing: with `logconfig_dict` the line would be put together, then thrown away."""
+
+
+logger_class = Quiet
 logconfig_dict = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -10,10 +10,14 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import lru_cache
+from io import StringIO
+from threading import Event, Thread
+from time import sleep
 from typing import Any, Final, TextIO
 from urllib.parse import quote
 
@@ -28,6 +32,9 @@ DEPTH: Final = 5
 MASK: Final = "***"
 SHORTEST_SECRET: Final = 4
 
+# How long the line of a request may wait to be written, in seconds.
+WAIT_SECONDS: Final = 0.05
+_PLENTIFUL = frozenset({"app.web.request_log"})
 _NOISY = ("urllib3", "apscheduler", "werkzeug", "asyncio")
 _RESERVED = ("timestamp", "level", "logger", "event")
 _SENSITIVE_KEY = re.compile(
@@ -88,6 +95,8 @@ def configure_logging(level: str, *, stream: TextIO | None = None) -> None:
         root.removeHandler(handler)
     root.addHandler(_JsonHandler(stream or sys.stderr))
     root.setLevel(level.upper())
+    # No line says which thread or process it comes from, so nobody needs to look that up.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
 
@@ -127,11 +136,66 @@ class LineFormatter(JsonFormatter):
 
 
 class _JsonHandler(logging.StreamHandler[TextIO]):
-    """Writes lines; a record that can't be written becomes a line that says so."""
+    """Writes lines; a record that can't be written becomes a line that says so.
+
+    Lines of requests wait for each other a moment and are written together: with a write each,
+    the threads of a busy server stand in line for it. Any other line is written at once, after
+    those that wait.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self.setFormatter(LineFormatter())
+        self._waiting = StringIO()
+        self._has_waiting = Event()
+        self._writer: Thread | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record, or let it wait if it is one of a request that went well."""
+        if record.name not in _PLENTIFUL or record.levelno >= logging.WARNING:
+            self._write_waiting()
+            super().emit(record)
+            return
+        shown, self.stream = self.stream, self._waiting
+        try:
+            super().emit(record)
+        finally:
+            self.stream = shown
+        if not self._has_waiting.is_set():
+            self._has_waiting.set()
+            self._start_writer()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self.stream is not self._waiting:
+            self._write_waiting()
+            super().flush()
+
+    def _start_writer(self) -> None:
+        # In the process that logs: no thread outlives a fork.
+        if self._writer is None or not self._writer.is_alive():
+            self._writer = Thread(target=self._write_now_and_then, name="log", daemon=True)
+            self._writer.start()
+
+    def _write_now_and_then(self) -> None:
+        while True:
+            self._has_waiting.wait()
+            sleep(WAIT_SECONDS)
+            self._has_waiting.clear()
+            self.acquire()
+            try:
+                self._write_waiting()
+            finally:
+                self.release()
+
+    def _write_waiting(self) -> None:
+        lines = self._waiting.getvalue()
+        if lines:
+            self._waiting.seek(0)
+            self._waiting.truncate()
+            with suppress(OSError, ValueError):  # nobody is there to read, or no longer
+                self.stream.write(lines)
+                self.stream.flush()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         error = sys.exc_info()[1]
@@ -147,12 +211,19 @@ class _JsonHandler(logging.StreamHandler[TextIO]):
 
 
 def _clean_item(key: str, value: object, depth: int = 0) -> object:
-    return MASK if value and _SENSITIVE_KEY.search(key) else _clean(value, depth)
+    return MASK if value and _is_sensitive(key) else _clean(value, depth)
+
+
+@lru_cache(maxsize=1024)
+def _is_sensitive(key: str) -> bool:
+    return _SENSITIVE_KEY.search(key) is not None
 
 
 def _clean(value: object, depth: int) -> object:
     """A value that JSON can carry: numbers stay numbers, all else becomes redacted text."""
     match value:
+        case str():
+            return _cut(value)
         case None | bool():
             return value
         case int():

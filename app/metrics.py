@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -218,10 +219,25 @@ def observe_request(*, method: str, route: str, status: int, seconds: float) -> 
     tallies.count(tallies.Kind.REQUEST, seconds=seconds, errors=int(status >= FIRST_SERVER_ERROR))
 
     def count() -> None:
-        _http_requests.labels(method, route, str(status)).inc()
-        _http_request_duration.labels(method, route).observe(seconds)
+        requests, durations = _of_requests(method, route, status)
+        requests.inc()
+        durations.observe(seconds)
 
     _without_harm(count)
+
+
+# Looking a sample up by its labels takes longer than counting.
+@lru_cache(maxsize=1024)
+def _of_requests(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return (
+        _http_requests.labels(method, route, str(status)),
+        _http_request_duration.labels(method, route),
+    )
+
+
+@lru_cache(maxsize=16)
+def _of_cache_reads(outcome: str) -> Counter:
+    return _cache_reads.labels(outcome)
 
 
 def observe_provider_call(*, provider: str, outcome: str, seconds: float, price: int = 0) -> None:
@@ -244,7 +260,7 @@ def observe_provider_call(*, provider: str, outcome: str, seconds: float, price:
 def observe_cache_read(outcome: str) -> None:
     """Count one read through the cache: `memory`, `redis` or `built`."""
     tallies.count(tallies.Kind.READ, outcome)
-    _without_harm(lambda: _cache_reads.labels(outcome).inc())
+    _without_harm(lambda: _of_cache_reads(outcome).inc())
 
 
 def observe_cache_mode(mode: str) -> None:

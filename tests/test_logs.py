@@ -310,3 +310,73 @@ def test_any_value_gives_valid_json(value: object) -> None:
 def test_integer_beyond_pythons_limit_for_text_is_written(lines: Lines) -> None:
     logger.info("huge", extra={"value": 10**5000})
     assert lines()[0]["value"].startswith("0x")
+
+
+class Paper(io.StringIO):
+    """A stream that counts its writings and says when there was one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writings = 0
+        self.was_written = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.writings += 1
+        length = super().write(text)
+        self.was_written.set()
+        return length
+
+    def events(self) -> list[str]:
+        """What the lines say, in their order."""
+        return [json.loads(line)["event"] for line in self.getvalue().splitlines()]
+
+
+@pytest.fixture
+def paper(monkeypatch: pytest.MonkeyPatch) -> Iterator[Paper]:
+    """Where the log is written to."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    paper = Paper()
+    configure_logging("info", stream=paper)
+    yield paper
+    root.handlers[:], root.level = before
+
+
+def test_lines_of_requests_are_written_together_and_without_being_asked(paper: Paper) -> None:
+    requests = logging.getLogger("app.web.request_log")
+    for number in range(50):
+        requests.info("request %d", number)
+    assert paper.was_written.wait(30)
+    while len(paper.events()) < 50:
+        paper.was_written.clear()
+        assert paper.was_written.wait(30)
+    assert paper.events() == [f"request {number}" for number in range(50)]
+    assert paper.writings < 50
+
+
+def test_any_other_line_comes_at_once_and_after_those_that_wait(
+    paper: Paper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.logs, "WAIT_SECONDS", 600)
+    requests = logging.getLogger("app.web.request_log")
+    requests.info("a request")
+    assert paper.events() == []
+    logger.info("something else")
+    assert paper.events() == ["a request", "something else"]
+    requests.warning("a request that went wrong")
+    assert len(paper.events()) == 3
+    requests.info("the last request")
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+    assert paper.events()[-1] == "the last request"
+
+
+def test_a_log_that_nobody_takes_any_more_breaks_no_request(
+    paper: Paper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.logs, "WAIT_SECONDS", 600)
+    requests = logging.getLogger("app.web.request_log")
+    requests.info("a request")
+    paper.close()
+    logger.info("something else")
+    requests.info("a request")
