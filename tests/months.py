@@ -27,7 +27,7 @@ def lay_out(connection: Connection, first: datetime, last: datetime) -> None:
         text(
             "TRUNCATE market, listing, ingestion_run, run_stage, rejected_row, schedule_tick, "
             "market_snapshot, market_aggregate, market_comparison, market_roi_statistic, "
-            "pruned_count, job_state, data_version RESTART IDENTITY CASCADE"
+            "run_count, job_state, data_version RESTART IDENTITY CASCADE"
         )
     )
     for part in load_partitions(connection, SNAPSHOTS):

@@ -3,7 +3,7 @@
 import ctypes
 import threading
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 import pytest
@@ -181,6 +181,15 @@ def test_trouble_of_a_job_is_noted_until_it_goes_well_again(app: Flask) -> None:
     assert trouble == ""
     assert succeeded_at is not None
     assert by.count(":") == 2
+
+
+def test_job_counts_from_the_instant_it_looked_at_and_never_backwards(app: Flask) -> None:
+    looked_at = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=1)
+    for seconds in (0, -30):
+        do_job(app, "ingest", lambda house, late=seconds: looked_at + timedelta(seconds=late))
+        db.session.execute(text("UPDATE job_state SET last_at = last_at - interval '1 hour'"))
+        db.session.commit()
+        assert state_of("ingest").succeeded_at == looked_at
 
 
 def test_unforeseen_trouble_of_a_job_is_noted_without_its_words(app: Flask) -> None:

@@ -4,13 +4,16 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app import metrics
+from app.cache_breaker import CacheMode
 from app.metrics import (
+    CACHE_MODES,
     INGESTION_DURATION_MS,
     INGESTION_FRESHNESS,
     INGESTION_SUCCESS,
@@ -149,6 +152,44 @@ def test_processes_that_have_ended_are_added_up(tmp_path: Path) -> None:
     assert found["http_request_duration_seconds_count", labels[:2]] == 9
     assert found["provider_calls_total", (("outcome", "ok"), ("provider", "mock"))] == 3
     assert eval(names) == sorted({name for name, _ in found})
+
+
+ONE_OF_TWO_FELL_BACK = """
+import os
+from prometheus_client.multiprocess import mark_process_dead
+from app.metrics import observe_cache_mode, observe_job, render_prometheus
+
+for mode in ("redis", "fallback"):
+    if not (child := os.fork()):
+        observe_cache_mode(mode)
+        observe_job("alerts")
+        os._exit(0)
+    os.waitpid(child, 0)
+print(render_prometheus([]).decode())
+mark_process_dead(child)
+print("---")
+print(render_prometheus([]).decode())
+"""
+
+
+def test_a_cache_is_in_trouble_while_that_of_a_living_process_is(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_OF_TWO_FELL_BACK],
+        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        check=True,
+    )
+    both, one = (exposed(part) for part in done.stdout.split(b"---\n"))
+    modes = {mode: (("mode", mode),) for mode in CACHE_MODES}
+    assert [both["cache_mode", modes[mode]] for mode in CACHE_MODES] == [1, 0, 1]
+    assert [one["cache_mode", modes[mode]] for mode in CACHE_MODES] == [1, 0, 0]
+    ended_at = both["scheduler_job_timestamp_seconds", (("name", "alerts"),)]
+    assert 0 <= time.time() - ended_at < 3600
+
+
+def test_the_modes_are_those_of_the_cache() -> None:
+    assert set(CACHE_MODES) == set(CacheMode)
 
 
 def test_folder_that_refuses_writes_breaks_nothing_and_is_told_once(

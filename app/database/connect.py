@@ -11,6 +11,7 @@ from app.database.embedded import EmbeddedPostgres
 from app.database.engine import Patience, engine_options
 from app.database.identity import process_name, runs_name
 from app.database.patience import Watch
+from app.database.patience_ping import Ping
 from app.database.patient_connection import open_connection, server_answers
 from app.settings import Settings
 
@@ -29,7 +30,7 @@ class Database:
         self._embedded: EmbeddedPostgres | None = None
         self._address: dict[str, Any] | None = None
         places = max(1, min(PLACES, settings.web_threads - THREADS_KEPT_FREE))
-        self.watch = Watch(self._answers, places=places)
+        self.watch = Watch(self._answers, places=places, line=Ping(lambda: self._address))
 
     @property
     def is_embedded(self) -> bool:

@@ -22,7 +22,15 @@ PROBE_SECONDS = 1.5
 class Operation:
     """What one connection does at the moment; entered around every call that may wait."""
 
-    __slots__ = ("_handle", "_watch", "is_gated", "is_refusable", "limit_seconds", "since")
+    __slots__ = (
+        "_handle",
+        "_watch",
+        "is_gated",
+        "is_refusable",
+        "is_urgent",
+        "limit_seconds",
+        "since",
+    )
 
     def __init__(
         self,
@@ -38,11 +46,12 @@ class Operation:
         self.limit_seconds = limit_seconds
         self.is_gated = is_gated
         self.is_refusable = is_gated and is_refusable
+        self.is_urgent = False
         self.since = 0.0
 
     def __enter__(self) -> None:
         if self.is_refusable:
-            self._watch.enter()
+            self._watch.enter(is_urgent=self.is_urgent)
         self.since = time.monotonic()
         self._watch.begin(self)
 
@@ -93,8 +102,9 @@ class Handle:
 class PatientConnection(extensions.connection):
     """Made by `open_connection` only."""
 
+    is_awaited = False
     _asking: Operation
-    _ending: Operation
+    _passing: Operation
     _release: Callable[[], Any]
 
     def attend(self, watch: Watch, *, limit_seconds: float, is_gated: bool) -> None:
@@ -103,23 +113,33 @@ class PatientConnection(extensions.connection):
         limits = {"limit_seconds": limit_seconds, "is_gated": is_gated}
         self._asking = Operation(watch, handle, **limits)  # type: ignore[arg-type]
         # What ends a transaction is never refused, or its connection could not be used again.
-        self._ending = Operation(watch, handle, is_refusable=False, **limits)  # type: ignore[arg-type]
+        self._passing = Operation(watch, handle, is_refusable=False, **limits)  # type: ignore[arg-type]
         self._release = weakref.finalize(self, handle.close)
         self.cursor_factory = PatientCursor
 
     @property
     def asking(self) -> Operation:
         """To be entered around a statement."""
+        if self.is_awaited:
+            return self._passing
+        # Locks may be held already, for which others wait.
+        self._asking.is_urgent = self.status == extensions.STATUS_IN_TRANSACTION
         return self._asking
+
+    def let_pass(self) -> None:
+        """Have the rest of the transaction queue behind nobody: others wait for its end."""
+        self.is_awaited = True
 
     def commit(self) -> None:
         """As psycopg2's, watched."""
-        with self._ending:
+        self.is_awaited = False
+        with self._passing:
             super().commit()
 
     def rollback(self) -> None:
         """As psycopg2's, watched."""
-        with self._ending:
+        self.is_awaited = False
+        with self._passing:
             super().rollback()
 
     def close(self) -> None:

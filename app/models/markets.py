@@ -37,6 +37,8 @@ class Listing(Base):
         UniqueConstraint("market_id", "provider"),
         # The order of lists: by rank, those without one last.
         Index("ix_listing_order", "provider", text("coalesce(rank, 1000000 + market_id)")),
+        # Each run changes every listing; with room on its page no index has to follow.
+        {"postgresql_with": {"fillfactor": 70}},
     )
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)

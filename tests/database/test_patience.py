@@ -3,7 +3,9 @@
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from app.database.connect import PLACEHOLDER_URL, Database
 from app.database.engine import Patience
 from app.database.patience import DatabaseSilent, Watch
 from app.database.patient_connection import server_answers
+from app.database.transactions import let_pass
 from app.errors import StorageError
 from app.settings import Settings
 
@@ -83,11 +86,10 @@ def test_run_waits_on_while_pages_are_refused() -> None:
 
 
 def test_place_is_refused_when_all_wait_for_the_database_and_nothing_moves() -> None:
-    watch, stuck = Watch(lambda: True, places=1), Operation()
-    with watch.place():
-        watch.begin(stuck)
+    watch = Watch(lambda: True, places=1, line=Line(is_alive=True))
+    watch.attend_requests()
+    with taken_up(watch):
         refused = in_thread(watch.enter)
-        watch.end(stuck)
     assert isinstance(refused, StorageError)
 
 
@@ -104,6 +106,142 @@ def test_place_is_waited_for_while_nobody_waits_for_the_database() -> None:
         assert not entered.wait(0.3)
     waiting.join(10)
     assert entered.is_set()
+
+
+class Line:
+    """A line to the server that answers as told."""
+
+    def __init__(self, *, is_alive: bool) -> None:
+        self.is_alive = is_alive
+        self.questions = threading.Semaphore(0)
+
+    def prepare(self) -> None:
+        """It is ready."""
+
+    def answers(self, seconds: float) -> bool:
+        self.questions.release()
+        return self.is_alive
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def test_place_behind_a_slow_statement_is_waited_for_while_the_line_answers() -> None:
+    line, entered = Line(is_alive=True), threading.Event()
+    watch = attended(line)
+
+    def enter() -> None:
+        with watch.place():
+            entered.set()
+
+    with watch.place():
+        slow = Operation()
+        watch.begin(slow)
+        waiting = threading.Thread(target=enter)
+        waiting.start()
+        assert all(line.questions.acquire(timeout=10) for _ in range(5))
+        assert not entered.is_set()
+        watch.end(slow)
+    waiting.join(10)
+    assert entered.is_set()
+
+
+def test_place_is_refused_when_the_line_does_not_answer() -> None:
+    line = Line(is_alive=False)
+    watch = attended(line)
+    with watch.place():
+        watch.begin(Operation())
+        refused = in_thread(watch.enter)
+    assert isinstance(refused, StorageError)
+    assert line.questions.acquire(timeout=1)
+
+
+def attended(line: Line) -> Watch:
+    """A watch with one place, out of which somebody came just now."""
+    watch = Watch(lambda: True, places=1, line=line)
+    watch.attend_requests()
+    with watch.place():
+        pass
+    return watch
+
+
+def test_two_dozen_slow_statements_at_once_all_come_to_their_end(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.database.patience.PING_SECONDS", 5)
+    settings = Settings(database_url=database_url, instance_path=tmp_path, web_threads=8)
+    database = Database(settings)
+    options = database.engine_options(PATIENT, pool_size=24, overflow=0)
+    engine = create_engine(PLACEHOLDER_URL, **options | {"pool_timeout": 30})
+    database.watch.attend_requests()
+
+    def ask(_: int) -> object:
+        with engine.connect() as connection:
+            return connection.execute(text("SELECT pg_sleep(0.3)")).rowcount
+
+    with ThreadPoolExecutor(24) as pool:
+        assert list(pool.map(ask, range(6)))
+        # The first ones have told where the server is.
+        database.watch._line.prepare()  # type: ignore[union-attr]
+        assert list(pool.map(ask, range(24))) == [1] * 24
+    database.watch.dismiss_requests()
+    engine.dispose()
+
+
+def test_transaction_that_others_wait_for_passes_the_full_door(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(database_url=database_url, instance_path=tmp_path, web_threads=3)
+    database = Database(settings)
+    engine = create_engine(PLACEHOLDER_URL, **database.engine_options(PATIENT))
+    database.watch.attend_requests()
+    monkeypatch.setattr(database.watch, "_line", None)
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+        with taken_up(database.watch):
+            let_pass(connection)
+            assert connection.execute(text("SELECT 2")).scalar() == 2
+            connection.rollback()
+            with pytest.raises(OperationalError, match="Too many"):
+                connection.execute(text("SELECT 3"))
+    engine.dispose()
+
+
+def test_statement_in_the_middle_of_a_transaction_is_urgent(
+    database_url: str, tmp_path: Path
+) -> None:
+    database = Database(Settings(database_url=database_url, instance_path=tmp_path))
+    connection = database.connector(PATIENT)()
+    urgent = []
+    for end in (connection.commit, connection.rollback):
+        for _ in range(2):
+            with connection.cursor() as cursor:
+                urgent.append(connection.asking.is_urgent)
+                cursor.execute("SELECT 1")
+        end()
+    connection.close()
+    assert urgent == [False, True] * 2
+
+
+@contextmanager
+def taken_up(watch: Watch) -> Iterator[None]:
+    """The one place is taken by a thread whose statement comes to no end."""
+    inside, over = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        with watch.place():
+            stuck = Operation()
+            watch.begin(stuck)
+            inside.set()
+            over.wait(30)
+            watch.end(stuck)
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    assert inside.wait(10)
+    yield
+    over.set()
+    thread.join()
 
 
 def test_thread_with_a_place_needs_no_second_one() -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from app.database.transactions import run_in_transaction
+from app.errors import RunStopped, StorageConflict
 
 CONFLICT = "DO $$ BEGIN RAISE SQLSTATE '{}'; END $$"
 TOUCH = "UPDATE reel SET touched = touched + 1 WHERE id = :id"
@@ -49,7 +50,9 @@ def test_a_conflict_is_tried_again_and_done_once(engine: Engine, code: str) -> N
     assert touches(engine) == [1, 0]
 
 
-def test_the_last_conflict_is_raised(engine: Engine) -> None:
+def test_the_last_conflict_is_told_with_its_reason(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
     tried = []
 
     def work(connection: Connection) -> None:
@@ -57,10 +60,32 @@ def test_the_last_conflict_is_raised(engine: Engine) -> None:
         connection.execute(text(TOUCH), {"id": 1})
         connection.execute(text(CONFLICT.format("40001")))
 
-    with pytest.raises(DBAPIError):
+    with pytest.raises(StorageConflict, match="2 times in a row") as caught:
         run_in_transaction(engine, work, attempts=2)
+    assert isinstance(caught.value.__cause__, DBAPIError)
+    assert [record.message for record in caplog.records] == [
+        "transaction repeated",
+        "transaction given up",
+    ]
     assert len(tried) == 2
     assert touches(engine) == [0, 0]
+
+
+def test_what_the_pause_raises_ends_the_attempts(engine: Engine) -> None:
+    tried, waited = [], []
+
+    def work(connection: Connection) -> None:
+        tried.append(1)
+        connection.execute(text(CONFLICT.format("40P01")))
+
+    def pause(seconds: float) -> None:
+        waited.append(seconds)
+        raise RunStopped("cancelled", "Enough.")
+
+    with pytest.raises(RunStopped):
+        run_in_transaction(engine, work, pause=pause)
+    assert (len(tried), len(waited)) == (1, 1)
+    assert 0 < waited[0] < 1
 
 
 def test_other_errors_are_raised_at_once(engine: Engine) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.bench import Bench
 from tests.faults.frozen import OwnPostgres, own_postgres
-from tests.faults.scenarios import Bench
 
 
 @pytest.fixture(scope="session")

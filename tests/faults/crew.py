@@ -1,5 +1,6 @@
 """Worker processes for the fault tests: forked from a warm server, killed and stopped at will."""
 
+import logging
 import multiprocessing
 import os
 import random
@@ -7,16 +8,19 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any, TypeVar
 
 from app import failpoints
 from app.jobs import start_jobs, stop_jobs
 from tests.faults.deck import Plan, build
 from tests.faults.frozen import signal_if_there
 
+Result = TypeVar("Result")
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["tests.faults.crew"])
 
@@ -38,6 +42,27 @@ def work(plan: Plan, log: Path) -> None:
         if os.getppid() == 1:
             os._exit(1)
     stop_jobs(app, grace_seconds=5)
+
+
+def apart(task: Callable[..., Result], *arguments: Any) -> Result:
+    """What the function returns in a process of its own, which may bend the program as it likes."""
+    here, there = _SERVER.Pipe(duplex=False)
+    process = _SERVER.Process(target=_report, args=(there, task, arguments), daemon=True)
+    process.start()
+    there.close()
+    try:
+        result: Result = here.recv()
+    except EOFError:
+        raise AssertionError(f"{task.__name__} came to no end") from None
+    finally:
+        process.join()
+    return result
+
+
+def _report(line: Connection, task: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    # What the program says of expected trouble belongs nowhere.
+    logging.disable(logging.CRITICAL)
+    line.send(task(*arguments))
 
 
 class Crew:

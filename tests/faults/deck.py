@@ -12,16 +12,19 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from itertools import count, islice, takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from apscheduler.schedulers import base
 from flask import Flask
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from app import create_app, job_clock, jobs
 from app.database.bulk import MergeCounts
 from app.domain import Candle, Granularity, Listing, MarketRequest, Snapshot
+from app.extensions import db
 from app.ingestion import run_row, snapshots
+from app.market_list import parse_markets
+from app.providers import http_limits
 from app.providers.base import (
     Batch,
     Capabilities,
@@ -30,9 +33,11 @@ from app.providers.base import (
     provider_classes,
     register,
 )
+from app.services.alert_watch import watch_alerts
 from app.services.job_states import ALERTS
 from app.settings import Settings
-from app.settings_loader import LoadedSettings
+from app.settings_loader import LoadedSettings, load_settings
+from tests.faults.alert_sender import HASTY
 
 PROVIDER = "signed"
 MARKETS = 20
@@ -41,6 +46,8 @@ EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
 
 class Signed(Provider):
     """Gives every market the same price, drawn anew by each attempt, after a moment's thought."""
+
+    thinking: ClassVar[tuple[float, float]] = (0, 0.2)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -54,7 +61,7 @@ class Signed(Provider):
     def fetch_snapshots(self, listings: Sequence[Listing]) -> Batch[Snapshot]:
         """The signature as price of all."""
         signature = Decimal(random.randrange(1, 10**15))
-        self.context.stop.wait(random.uniform(0, 0.2))
+        self.context.stop.wait(random.uniform(*self.thinking))
         self.context.on_call("ok", 0.1)
         now = self.context.clock()
         return Batch([Snapshot(listing, now, signature) for listing in listings])
@@ -110,6 +117,8 @@ class Plan:
     max_attempts: int = 3
     failpoint: str = ""
     broken: str = ""
+    thinking: tuple[float, float] = (0, 0.2)
+    webhook: str = ""
 
     def with_failpoint(self, name: str) -> "Plan":
         """The same, to be killed at that point."""
@@ -120,7 +129,7 @@ def build(plan: Plan) -> Flask:
     """The application of a plan. Its times are shorter than the settings would allow."""
     if PROVIDER not in provider_classes():
         register(PROVIDER)(Signed)
-    prepare(tick=plan.tick, skew=plan.skew)
+    prepare(plan)
     if plan.broken:
         BREAKS[plan.broken]()
     settings = Settings(
@@ -130,6 +139,7 @@ def build(plan: Plan) -> Flask:
         ingestion_markets=",".join(f"M{number:02}-USD" for number in range(MARKETS)),
         ingestion_lookback_days=0,
         run_max_attempts=plan.max_attempts,
+        alert_webhook_url=plan.webhook or None,
     ).model_copy(
         update={
             "run_lease_seconds": plan.lease,
@@ -146,13 +156,17 @@ def clock_of(skew: float) -> Callable[[], datetime]:
     return lambda: datetime.now(UTC) + timedelta(seconds=skew)
 
 
-def prepare(*, tick: float, skew: float) -> None:
+def prepare(plan: Plan) -> None:
     """Have this process follow a schedule of seconds, by a wall clock that is wrong."""
-    Settings.schedule = property(lambda self: EverySeconds(tick))  # type: ignore[assignment]
-    # Judging alerts is tested elsewhere and would take most of the time here.
-    jobs.JOBS.pop(ALERTS, None)
-    if skew:
-        base.datetime = job_clock.datetime = _skewed(skew)  # type: ignore[misc]
+    Settings.schedule = property(lambda self: EverySeconds(plan.tick))  # type: ignore[assignment]
+    Signed.thinking = plan.thinking
+    if plan.webhook:
+        jobs.JOBS[ALERTS] = lambda house: watch_alerts(db.engine, house, policy=HASTY)
+    else:
+        # Judging alerts is tested elsewhere and would take most of the time here.
+        jobs.JOBS.pop(ALERTS, None)
+    if plan.skew:
+        base.datetime = job_clock.datetime = _skewed(plan.skew)  # type: ignore[misc]
 
 
 def _skewed(skew: float) -> type[datetime]:
@@ -202,5 +216,41 @@ def from_environment() -> Flask:
             lease=3,
             beat=0.5,
             skew=float(os.environ["FAULTS_SKEW"]),
+            thinking=_two_numbers(os.environ["FAULTS_THINKING"]),
         )
     )
+
+
+def _two_numbers(words: str) -> tuple[float, float]:
+    first, second = words.split()
+    return float(first), float(second)
+
+
+def asking_coingecko() -> Flask:
+    """For gunicorn: the application as its settings say, with a provider's breaker that rests less.
+
+    The schedule is never due; runs are started by hand.
+    """
+    http_limits.BREAKER_SECONDS = float(os.environ["FAULTS_BREAKER_SECONDS"])
+    groups = {name: cls.Settings for name, cls in provider_classes().items()}
+    loaded = load_settings(groups, env_file=None)
+    values = {
+        "ingestion_provider": "coingecko",
+        "ingestion_markets": parse_markets("BTC-USD=bitcoin"),
+        "ingestion_cron_expression": "0 0 1 1 *",
+        "ingestion_lookback_days": 0,
+        "scheduler_poll_seconds": 0.5,
+    }
+    return create_app(replace(loaded, settings=loaded.settings.model_copy(update=values)))
+
+
+def with_a_slow_page() -> Flask:
+    """For gunicorn: the application, and `/slow`, whose statement takes the seconds asked for."""
+    app = from_environment()
+
+    @app.get("/slow/<float:seconds>")
+    def slow(seconds: float) -> str:
+        db.session.execute(text("SELECT pg_sleep(:seconds)"), {"seconds": seconds})
+        return "done"
+
+    return app

@@ -6,24 +6,34 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import replace
 
-from flask import Flask
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.domain import Trigger
 from app.errors import RunAlreadyActive
 from app.extensions import db
 from app.services.ticks import run_due_tick
-from tests.faults.crew import Crew, crew
+from tests.faults.bench import (
+    ALL_CLOSED,
+    SLACK_SECONDS,
+    Bench,
+    Finding,
+    await_true,
+    expect_true,
+    judge,
+    settled,
+)
+from tests.faults.crew import Crew, apart, crew
 from tests.faults.deck import Plan, build
-from tests.faults.frozen import OwnPostgres
+from tests.faults.frozen import signal_if_there, state_of
+from tests.faults.mailbox import NOTHING_WAITS, Mailbox
 from tests.faults.oracle import Evidence, examine
 
-SLACK_SECONDS = 5.0
-SETTLE_SECONDS = 40.0
 DYING_SECONDS = 30.0
+# How long a process that stands still in its claim may keep the others waiting.
+HELD_SECONDS = 2.0
 POINTS = (
     "tick-claimed",
     "run-opened",
@@ -37,50 +47,10 @@ POINTS = (
     "before-commit",
     "after-commit",
     "cache",
+    "mid-webhook",
 )
-_TABLES = (
-    "schedule_tick, ingestion_run, market, listing, market_snapshot, market_aggregate, "
-    "market_comparison, market_roi_statistic, job_state, schedule_pause, data_version"
-)
-_ALL_CLOSED = "SELECT count(*) = 0 FROM ingestion_run WHERE status = 'running'"
+_RAN = "FROM schedule_tick WHERE status = 'ran'"
 _pause = threading.Event()
-
-
-@dataclass(slots=True)
-class Finding:
-    """What came of a scenario: the fault, its figures, and whatever did not hold."""
-
-    fault: str
-    figures: str
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def holds(self) -> bool:
-        """True when everything that must hold did."""
-        return not self.problems
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """A database to spoil, and a folder for the processes that use it."""
-
-    url: str
-    folder: Path
-
-    def engine(self) -> Engine:
-        """Connections of the observer's own."""
-        return create_engine(self.url, pool_pre_ping=True, isolation_level="AUTOCOMMIT")
-
-    def clear(self) -> None:
-        """Leave nothing of the scenario before."""
-        engine = self.engine()
-        with engine.connect() as connection:
-            connection.execute(text(f"TRUNCATE {_TABLES} CASCADE"))
-        engine.dispose()
-
-    def plan(self, **values: object) -> Plan:
-        """How the processes of a scenario are set up."""
-        return Plan(url=self.url, folder=self.folder, **values)  # type: ignore[arg-type]
 
 
 def random_kills(bench: Bench, *, kills: int, every: float = 0.25) -> Finding:
@@ -94,7 +64,7 @@ def random_kills(bench: Bench, *, kills: int, every: float = 0.25) -> Finding:
         # On a busy machine no run may have got through between the kills.
         await_true(bench, "SELECT EXISTS (SELECT FROM ingestion_run WHERE status = 'succeeded')")
         evidence = settled(bench, plan)
-    finding = _finding("worker killed at random", f"{kills} kills; {evidence.figures}", evidence)
+    finding = judge("worker killed at random", f"{kills} kills; {evidence.figures}", evidence)
     _expect_notice(finding, evidence, plan)
     return finding
 
@@ -105,21 +75,28 @@ def named_points(
     """A worker that kills itself at each point; the next one takes the work up."""
     bench.clear()
     plan = bench.plan(broken=broken)
-    problems = []
-    with crew(plan, size=0) as workers:
+    problems: list[str] = []
+    with Mailbox(bench.engine()) as mailbox, crew(plan, size=0) as workers:
         for point in tuple(points) * rounds:
-            died = workers.hire(plan.with_failpoint(point))
+            is_alert = point == "mid-webhook"
+            staff = replace(plan, webhook=mailbox.url) if is_alert else plan
+            if is_alert:
+                mailbox.queue()
+            died = workers.hire(staff.with_failpoint(point))
             died.join(DYING_SECONDS)
             if died.exitcode != -signal.SIGKILL:
                 problems.append(f"the point {point} was not reached")
             workers.dismiss()
-            workers.hire()
-            await_true(bench, _ALL_CLOSED)
+            workers.hire(staff)
+            await_true(bench, ALL_CLOSED)
+            if is_alert:
+                await_true(bench, NOTHING_WAITS)
             workers.dismiss()
         workers.hire()
         evidence = settled(bench, plan)
+        problems += mailbox.losses()
     figures = f"{len(points)} points x {rounds}; {evidence.figures}"
-    finding = _finding("worker killed at each named point", figures, evidence)
+    finding = judge("worker killed at each named point", figures, evidence)
     finding.problems += problems
     return finding
 
@@ -140,12 +117,53 @@ def zombies(bench: Bench, *, rounds: int, broken: str = "") -> Finding:
     # A zombie finds its lease lost, or first its connections ended and then its token void.
     fenced = log.count('"error_class": "lease_lost"') + log.count('"reason": "RunStopped"')
     figures = f"{done} stopped, {fenced} fenced off; {evidence.figures}"
-    finding = _finding("worker stopped beyond its lease", figures, evidence)
+    finding = judge("worker stopped beyond its lease", figures, evidence)
     if done < rounds:
         finding.problems.append(f"only {done} of {rounds} could be stopped in a run")
     if not broken and not fenced:
         finding.problems.append("no zombie was fenced off, so nothing was shown")
     return finding
+
+
+def stopped_in_claim(bench: Bench, *, rounds: int) -> Finding:
+    """A worker stopped (SIGSTOP) in the transaction that claims a tick; the others want it too."""
+    bench.clear()
+    plan = bench.plan()
+    late, problems = [], []
+    with crew(plan, size=0) as workers:
+        for point in ("tick-claimed", "run-opened") * rounds:
+            stopped = workers.hire(plan.with_failpoint(f"{point}:1:stop")).pid or 0
+            if not _await_stop(stopped):
+                problems.append(f"the point {point} was not reached")
+            since = time.monotonic()
+            workers.hire()
+            expect_true(bench, f"SELECT count(*) > {_count_ran(bench)} {_RAN}")
+            late.append(time.monotonic() - since)
+            signal_if_there(stopped, signal.SIGCONT)
+            workers.dismiss()
+        workers.hire()
+        evidence = settled(bench, plan)
+    figures = f"{len(late)} stopped; the next tick ran {max(late):.1f} s after; {evidence.figures}"
+    finding = judge("worker stopped while it claims a tick", figures, evidence)
+    finding.problems += problems
+    if max(late) > HELD_SECONDS + plan.tick + SLACK_SECONDS:
+        finding.problems.append(f"the tick was held for {max(late):.1f} s")
+    return finding
+
+
+def _await_stop(pid: int) -> bool:
+    give_up_at = time.monotonic() + DYING_SECONDS
+    while state_of(pid) not in ("T", "") and time.monotonic() < give_up_at:
+        _pause.wait(0.01)
+    return state_of(pid) == "T"
+
+
+def _count_ran(bench: Bench) -> int:
+    engine = bench.engine()
+    with engine.connect() as connection:
+        count = connection.execute(text(f"SELECT count(*) {_RAN}")).scalar_one()
+    engine.dispose()
+    return int(count)
 
 
 def oracle_sees(bench: Bench, *, rounds: int) -> Finding:
@@ -165,97 +183,32 @@ def oracle_sees(bench: Bench, *, rounds: int) -> Finding:
     return finding
 
 
-def server_restarts(bench: Bench, server: OwnPostgres, *, restarts: int) -> Finding:
-    """PostgreSQL ended at once (immediate shutdown) and started again, runs going on."""
-    bench.clear()
-    plan = bench.plan()
-    with crew(plan, size=3) as workers:
-        for _ in range(restarts):
-            _pause.wait(random.uniform(0.5, 2.0))
-            server.stop_hard()
-            server.start()
-            workers.tend()
-        evidence = settled(bench, plan)
-    return _finding(
-        "PostgreSQL restarted (immediate)", f"{restarts} restarts; {evidence.figures}", evidence
-    )
-
-
-def server_down_over_ticks(bench: Bench, server: OwnPostgres, *, tick: float = 4.0) -> Finding:
-    """PostgreSQL away over two ticks and a half."""
-    bench.clear()
-    plan = bench.plan(tick=tick)
-    with crew(plan, size=3):
-        _await(bench, "SELECT count(*) > 0 FROM schedule_tick WHERE status = 'ran'")
-        server.stop_hard()
-        _pause.wait(2.6 * plan.tick)
-        server.start()
-        back = time.monotonic()
-        _await(bench, "SELECT count(*) > 1 FROM schedule_tick WHERE status = 'ran'")
-        late = time.monotonic() - back
-        evidence = settled(bench, plan)
-    figures = f"newest tick run {late:.1f} s after the return; {evidence.figures}"
-    finding = _finding("PostgreSQL away over two ticks", figures, evidence)
-    if evidence.ticks.get("missed", 0) < 2:
-        finding.problems.append("the older tick is not recorded as missed")
-    if late > SLACK_SECONDS:
-        finding.problems.append(f"the newest tick was run only after {late:.1f} s")
-    return finding
-
-
-def read_only(bench: Bench) -> Finding:
-    """A database that takes no writes for a while."""
-    bench.clear()
-    plan = bench.plan()
-    engine = bench.engine()
-    name = engine.url.database
-    with crew(plan, size=2), engine.connect() as connection:
-        _await(bench, "SELECT count(*) > 0 FROM ingestion_run WHERE status = 'succeeded'")
-        for state in ("on", "off"):
-            connection.execute(text("SET default_transaction_read_only = off"))
-            setting = f'ALTER DATABASE "{name}" SET default_transaction_read_only = {state}'
-            connection.execute(text(setting))
-            connection.execute(
-                text(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                )
-            )
-            _pause.wait(4)
-        before = connection.execute(text("SELECT count(*) FROM ingestion_run")).scalar_one()
-        _await(bench, f"SELECT count(*) > {int(before) + 1} FROM ingestion_run")
-        evidence = settled(bench, plan)
-    engine.dispose()
-    return _finding("PostgreSQL read-only for 4 s", evidence.figures, evidence)
-
-
 def claims(bench: Bench, *, rounds: int, clicks: int = 20) -> Finding:
     """Fifty claims of one tick at once, and twenty runs asked for by hand in the same moment."""
-    problems, won, refused = [], 0, 0
+    outcomes: list[str] = []
+    problems: list[str] = []
     for _ in range(rounds):
         bench.clear()
-        app = build(bench.plan(tick=3600.0))
-        outcomes = _claim_all(app, 50, clicks)
-        won += outcomes.count("started")
-        refused += len(outcomes) - outcomes.count("started")
-        unexpected = set(outcomes) - {"started", "already_ran", "active", "skipped", "refused"}
-        problems += [f"unexpected: {one}" for one in unexpected]
-        app.extensions["tapedeck"].runner.shutdown(grace_seconds=20)
-        with app.app_context():
-            db.engine.dispose()
+        outcomes += apart(claim_at_once, bench.plan(tick=3600.0), 50, clicks)
         engine = bench.engine()
-        evidence = examine(engine, tick_seconds=None)
+        problems += examine(engine, tick_seconds=None).wrong
         with engine.connect() as connection:
             ticks = connection.execute(text("SELECT count(*) FROM schedule_tick")).scalar_one()
         engine.dispose()
-        problems += evidence.wrong
         if ticks != 1:
             problems.append(f"{ticks} rows for one tick")
-    figures = f"{rounds} rounds: {won} started, {refused} refused"
+    unexpected = set(outcomes) - {"started", "already_ran", "active", "skipped", "refused"}
+    problems += [f"unexpected: {one}" for one in unexpected]
+    if len(outcomes) != rounds * (50 + clicks):
+        problems.append(f"only {len(outcomes)} of {rounds * (50 + clicks)} came to an answer")
+    won = outcomes.count("started")
+    figures = f"{rounds} rounds: {won} started, {len(outcomes) - won} refused"
     return Finding(f"50 claims of one tick and {clicks} clicks at once", figures, problems)
 
 
-def _claim_all(app: Flask, ticks: int, clicks: int) -> list[str]:
+def claim_at_once(plan: Plan, ticks: int, clicks: int) -> list[str]:
+    """What became of so many claims and clicks, made by threads of one process at one moment."""
+    app = build(plan)
     house = app.extensions["tapedeck"]
     gate = threading.Barrier(ticks + clicks)
     outcomes: list[str] = []
@@ -273,7 +226,10 @@ def _claim_all(app: Flask, ticks: int, clicks: int) -> list[str]:
     def be(work: Callable[[], str]) -> None:
         gate.wait()
         with app.app_context():
-            outcomes.append(work())
+            try:
+                outcomes.append(work())
+            except SQLAlchemyError as error:
+                outcomes.append(f"{error}".splitlines()[0])
 
     threads = [threading.Thread(target=be, args=(claim,)) for _ in range(ticks)]
     threads += [threading.Thread(target=be, args=(click,)) for _ in range(clicks)]
@@ -281,6 +237,7 @@ def _claim_all(app: Flask, ticks: int, clicks: int) -> list[str]:
         thread.start()
     for thread in threads:
         thread.join()
+    house.runner.shutdown(grace_seconds=20)
     return outcomes
 
 
@@ -300,50 +257,6 @@ def _stop_owner(engine: Engine, workers: Crew, plan: Plan) -> int:
         found = connection.execute(after, {"id": run.id}).one()
         os.kill(pid, signal.SIGCONT)
     return int(found.attempt > run.attempt or found.status != "running")
-
-
-def settled(bench: Bench, plan: Plan) -> Evidence:
-    """The evidence once nothing happens any more: ticks are paused and the last run is over."""
-    engine = bench.engine()
-    pause = text(
-        "INSERT INTO schedule_pause (schedule, paused_at, paused_by, reason) "
-        "VALUES ('ingestion', now(), 'oracle', 'the end') ON CONFLICT DO NOTHING"
-    )
-    with engine.connect() as connection:
-        connection.execute(pause)
-    for _ in range(2):
-        await_true(bench, _ALL_CLOSED)
-        _pause.wait(2 * plan.poll)
-    evidence = examine(engine, tick_seconds=plan.tick)
-    engine.dispose()
-    return evidence
-
-
-def await_true(bench: Bench, condition: str, *, seconds: float = SETTLE_SECONDS) -> bool:
-    """Whether the condition came true within the time; asked of the database."""
-    engine = bench.engine()
-    deadline = time.monotonic() + seconds
-    try:
-        with engine.connect() as connection:
-            while not connection.execute(text(condition)).scalar():
-                if time.monotonic() > deadline:
-                    return False
-                _pause.wait(0.05)
-            return True
-    finally:
-        engine.dispose()
-
-
-def _await(bench: Bench, condition: str) -> None:
-    if not await_true(bench, condition):
-        raise AssertionError(f"in vain: {condition}")
-
-
-def _finding(fault: str, figures: str, evidence: Evidence) -> Finding:
-    finding = Finding(fault, figures, list(evidence.wrong))
-    if not evidence.runs.get("succeeded"):
-        finding.problems.append("no run succeeded, so nothing was shown")
-    return finding
 
 
 def _expect_notice(finding: Finding, evidence: Evidence, plan: Plan) -> None:

@@ -13,7 +13,7 @@ from flask import Flask
 from app import job_clock
 from app.job_clock import JobClock
 from app.services.pulse import Pulse
-from tests.faults.scenarios import Finding
+from tests.faults.bench import Finding
 
 PERIOD = 0.5
 POLLS = 3

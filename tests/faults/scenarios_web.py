@@ -3,23 +3,22 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import psycopg2
 from sqlalchemy import make_url
 
-from app.paths import ROOT
+from tests.faults.bench import Bench, Finding, await_true, settled
 from tests.faults.frozen import OwnPostgres, children_of
+from tests.faults.instance import instance
 from tests.faults.oracle import examine
-from tests.faults.scenarios import Bench, Finding, await_true, settled
 from tests.faults.visitor import Answer, Visitor, ask, seconds_until_served
 from tests.faults.worker_setup import note_a_run
-from tests.processes import free_port, serving
+from tests.processes import serving
 
 PAGES = ("/", "/runs", "/api/runs", "/api/snapshots/latest", "/readyz")
 QUIET = {"INGESTION_CRON_EXPRESSION": "0 0 1 1 *"}
@@ -55,6 +54,28 @@ def frozen(bench: Bench, server: OwnPostgres, *, seconds: float, leeway: float =
     return finding
 
 
+def crowd(bench: Bench, *, times: int, visitors: int = 24, seconds: float = 0.3) -> Finding:
+    """More visitors at once than there are threads; the database is slow, but well."""
+    bench.clear()
+    app = "tests.faults.deck:with_a_slow_page()"
+    with (
+        instance(bench, workers=1, tick=3600, app=app) as web,
+        ThreadPoolExecutor(visitors) as pool,
+    ):
+        ask(web.url, "/slow/0.0")
+        # A poll later the process has its line to the server.
+        _pause.wait(1)
+        answers: list[Answer] = []
+        for _ in range(times):
+            answers += pool.map(ask, [web.url] * visitors, [f"/slow/{seconds}"] * visitors)
+    finding = Finding(
+        f"{visitors} visitors at once, {seconds * 1000:.0f} ms of PostgreSQL each",
+        f"{len(answers)} answers of one process with 8 threads, slowest {_slowest(answers):.1f} s",
+    )
+    _expect_status(finding, answers, 200)
+    return finding
+
+
 def exhausted(bench: Bench) -> Finding:
     """Somebody else holds every connection that PostgreSQL gives."""
     bench.clear()
@@ -86,15 +107,15 @@ def instances(bench: Bench, *, ticks: int, tick: float = 2.0, workers: int = 3) 
     bench.clear()
     kills = 0
     with (
-        _instance(bench, skew=-0.4, tick=tick, workers=workers) as first,
-        _instance(bench, skew=0.4, tick=tick, workers=workers) as second,
+        instance(bench, skew=-0.4, tick=tick, workers=workers) as first,
+        instance(bench, skew=0.4, tick=tick, workers=workers) as second,
     ):
         wanted = f"SELECT count(*) >= {ticks} FROM schedule_tick"
         deadline = time.monotonic() + 30 + 2 * ticks * tick
         while not await_true(bench, wanted, seconds=random.uniform(1, 2) * tick):
             if time.monotonic() > deadline:
                 break
-            victims = children_of(random.choice([first, second]).pid)
+            victims = children_of(random.choice([first, second]).master.pid)
             if victims:
                 with suppress(ProcessLookupError):
                     os.kill(random.choice(victims), signal.SIGKILL)
@@ -113,45 +134,6 @@ def instances(bench: Bench, *, ticks: int, tick: float = 2.0, workers: int = 3) 
     if not evidence.runs.get("succeeded"):
         finding.problems.append("no run succeeded, so nothing was shown")
     return finding
-
-
-@contextmanager
-def _instance(
-    bench: Bench, *, skew: float, tick: float, workers: int
-) -> Iterator[subprocess.Popen[bytes]]:
-    port = free_port()
-    environment = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(ROOT),
-        "DATABASE_URL": bench.url,
-        "INSTANCE_PATH": str(bench.folder / f"instance-{port}"),
-        "PORT": str(port),
-        "WEB_WORKERS": str(workers),
-        "RUN_GRACE_SECONDS": "1",
-        "FAULTS_SKEW": str(skew),
-        "FAULTS_TICK": str(tick),
-    }
-    command = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py")]
-    with (bench.folder / f"instance-{port}.log").open("ab") as log:
-        process = subprocess.Popen(
-            [*command, "tests.faults.deck:from_environment()"],
-            cwd=ROOT,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        seconds_until_served(f"http://127.0.0.1:{port}", "/healthz", limit=60)
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(40)
-        except subprocess.TimeoutExpired:
-            for pid in children_of(process.pid):
-                os.kill(pid, signal.SIGKILL)
-            process.kill()
-            process.wait()
 
 
 def _hold_all(url: str, held: list[psycopg2.extensions.connection]) -> None:

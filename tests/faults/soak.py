@@ -10,10 +10,10 @@ from pathlib import Path
 
 from sqlalchemy import text
 
+from tests.faults.bench import Bench, Finding, settled
 from tests.faults.crew import Crew, crew
 from tests.faults.deck import Plan
 from tests.faults.frozen import OwnPostgres, signal_if_there
-from tests.faults.scenarios import Bench, Finding, settled
 
 GROWTH_PCT = 5.0
 FILES_MORE = 3

@@ -5,31 +5,21 @@
 
 import os
 import random
-import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
-from uuid import UUID
 
 import pytest
-from flask import Flask
 from sqlalchemy import Engine, create_engine, text
 
-from app.alerts.outbox import Policy, Queued, enqueue
-from app.alerts.rules import Severity
 from app.alerts.sending import try_one
-from app.alerts.signature import webhook_id
-from app.domain import Trigger
-from app.extensions import db
-from app.models import Alert, AlertNotice
-from app.services.alert_watch import watch_alerts
+from app.models import Alert
 from tests.alerts.making import ManualClock, column, steady, webhook
-from tests.apps import bare_app
+from tests.faults.alert_queue import queue_alerts
 from tests.faults.alert_sender import send_carelessly, send_for_ever
 from tests.servers import Answer, ReceivedRequest, ScriptedServer
 
@@ -37,6 +27,7 @@ IS_FULL = os.environ.get("TAPEDECK_FAULTS") == "full"
 ALERTS, KILLS = (1200, 300) if IS_FULL else (150, 20)
 SENDERS = 3
 STATUSES = "SELECT status FROM alert_delivery"
+INTERRUPTED = "SELECT 1 FROM alert_attempt WHERE outcome = 'sending'"
 CONTEXT = get_context("forkserver")
 
 
@@ -48,33 +39,6 @@ def engine(database_url: str) -> Iterator[Engine]:
         connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
     yield engine
     engine.dispose()
-
-
-def queue_alerts(engine: Engine, count: int, *, first: int) -> dict[str, int]:
-    """So many notices in deliveries of their own; the id each is sent under, with its number."""
-    now = datetime.now(UTC) - timedelta(hours=1)
-    sent_as = {}
-    with engine.begin() as connection:
-        for number in range(first, first + count):
-            values = {
-                "kind": "fired",
-                "noticed_at": now,
-                "fired_at": now,
-                "rule": f"rule-{number}",
-                "subject": "",
-                "severity": "critical",
-                "title": f"Alert {number}",
-                "text": "",
-            }
-            statement = AlertNotice.__table__.insert().returning(AlertNotice.id)  # type: ignore[attr-defined]
-            notice = connection.execute(statement, values).scalar_one()
-            queued = [Queued(notice, f"rule-{number}", Severity.CRITICAL)]
-            enqueue(connection, queued, min_severity=Severity.INFO, now=now, policy=Policy())
-            delivery: UUID = connection.execute(
-                text("SELECT delivery_id FROM alert_notice WHERE id = :id"), {"id": notice}
-            ).scalar_one()
-            sent_as[webhook_id(delivery)] = number
-    return sent_as
 
 
 class Receiver:
@@ -101,6 +65,11 @@ class Receiver:
         self._pause.wait(0.02)
         return Answer(500 if fails else 200)
 
+    def forget_begun(self) -> None:
+        """From now on only sends that begin later count as begun."""
+        while self.begun.acquire(blocking=False):
+            pass
+
 
 def start_sender(database_url: str, receiver_url: str) -> ForkServerProcess:
     process = CONTEXT.Process(target=send_for_ever, args=(database_url, receiver_url), daemon=True)
@@ -112,26 +81,21 @@ def kill_and_replace(
     senders: list[ForkServerProcess], receiver: Receiver, start: tuple[str, str]
 ) -> None:
     """Kill a sender at a moment when one has just begun to send; another takes its place."""
-    while receiver.begun.acquire(blocking=False):
-        pass
-    receiver.begun.acquire(timeout=2)
+    receiver.begun.acquire()
     victim = senders.pop(random.randrange(len(senders)))
-    assert victim.pid is not None
-    os.kill(victim.pid, signal.SIGKILL)
+    victim.kill()
     victim.join()
     senders.append(start_sender(*start))
 
 
 def await_settled(engine: Engine) -> None:
+    """Return once nothing waits any more; how long that takes is the machine's affair."""
     pause = threading.Event()
-    for _ in range(1200):
-        if "waiting" not in column(engine, STATUSES):
-            return
+    while "waiting" in column(engine, STATUSES):
         pause.wait(0.05)
-    pytest.fail(f"not everything was settled: {Counter(column(engine, STATUSES))}")
 
 
-@pytest.mark.timeout(900 if IS_FULL else 120)
+@pytest.mark.timeout(1800 if IS_FULL else 300)
 def test_killed_senders_lose_nothing_and_repeat_under_the_same_id(
     engine: Engine, database_url: str, http_server: ScriptedServer
 ) -> None:
@@ -142,9 +106,13 @@ def test_killed_senders_lose_nothing_and_repeat_under_the_same_id(
     senders = [start_sender(*start) for _ in range(SENDERS)]
     sent_as: dict[str, int] = {}
     try:
-        for _ in range(KILLS):
+        kills = 0
+        # At least so many, and some of them have struck in mid-send.
+        while kills < KILLS or not column(engine, INTERRUPTED):
+            receiver.forget_begun()
             sent_as |= queue_alerts(engine, ALERTS // KILLS, first=len(sent_as))
             kill_and_replace(senders, receiver, start)
+            kills += 1
         await_settled(engine)
     finally:
         for sender in senders:
@@ -152,15 +120,14 @@ def test_killed_senders_lose_nothing_and_repeat_under_the_same_id(
             sender.join()
     taken = {identity for identity, count in receiver.taken.items() if count}
     repeats = sum(count - 1 for count in receiver.taken.values() if count > 1)
-    interrupted = column(engine, "SELECT 1 FROM alert_attempt WHERE outcome = 'sending'")
+    interrupted = column(engine, INTERRUPTED)
     print(
-        f"{len(sent_as)} alerts, {KILLS} kills: {len(interrupted)} tries cut short, "
+        f"figures: {len(sent_as)} alerts, {kills} kills: {len(interrupted)} tries cut short, "
         f"{repeats} repeats, {len(set(sent_as) - taken)} lost"
     )
     assert taken == set(sent_as)
     assert set(column(engine, STATUSES)) == {"sent"}
     assert {len(bodies) for bodies in receiver.bodies.values()} == {1}
-    assert interrupted
 
 
 def test_the_oracle_sees_what_a_careless_sender_loses(
@@ -174,38 +141,6 @@ def test_the_oracle_sees_what_a_careless_sender_loses(
     taken = {identity for identity, count in receiver.taken.items() if count}
     assert set(column(engine, STATUSES)) == {"sent"}
     assert len(set(sent_as) - taken) > 0
-
-
-@pytest.fixture
-def app(database_url: str, http_server: ScriptedServer, engine: Engine) -> Iterator[Flask]:
-    """The whole application with a receiver of this machine."""
-    values = {"alert_webhook_url": f"{http_server.url}/hook", "ingestion_lookback_days": 1}
-    with bare_app(database_url, **values) as app:
-        yield app
-
-
-def test_a_silent_receiver_delays_no_run_and_holds_no_transaction(
-    app: Flask, engine: Engine, http_server: ScriptedServer
-) -> None:
-    release, house = threading.Event(), app.extensions["tapedeck"]
-    http_server.script("/hook", Answer(200, hold=release))
-    queue_alerts(engine, 1, first=0)
-    with ThreadPoolExecutor(1) as pool:
-        round_of_alerts = pool.submit(watch_alerts, db.engine, house)
-        http_server.wait_for_requests(1)
-        open_transactions = column(
-            engine,
-            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() "
-            "AND state LIKE 'idle in transaction%'",
-        )
-        run_id = house.runner.start(trigger=Trigger.CLI)
-        assert house.runner.wait(run_id, timeout_seconds=60)
-        assert not round_of_alerts.done()
-        release.set()
-        round_of_alerts.result(timeout=30)
-    assert open_transactions == []
-    assert column(engine, "SELECT status FROM ingestion_run") == ["succeeded"]
-    assert column(engine, STATUSES) == ["sent"]
 
 
 RECEIVERS = {
@@ -222,19 +157,26 @@ RECEIVERS = {
 def test_a_receiver_that_was_in_trouble_gets_everything_when_it_is_well(
     name: str, engine: Engine, http_server: ScriptedServer
 ) -> None:
-    clock, policy = ManualClock(datetime.now(UTC)), steady(timeout=0.2)
+    clock, is_silent = ManualClock(datetime.now(UTC)), name == "silent"
+    sent_as = queue_alerts(engine, 1, first=0)
+    hook = webhook(f"{http_server.url}/hook")
+
+    def send(*, seconds: float) -> None:
+        try_one(engine, hook, clock=clock, policy=steady(), seconds=seconds)
+        clock.advance(hours=3)
+
     with ScriptedServer() as elsewhere:
         elsewhere.script("/", Answer(200))
         trouble = RECEIVERS[name]
         if "Location" in trouble.headers:
             trouble = replace(trouble, headers={"Location": f"{elsewhere.url}/"})
-        http_server.script("/hook", trouble, trouble, Answer(200))
-        sent_as = queue_alerts(engine, 1, first=0)
-        hook = webhook(f"{http_server.url}/hook")
-        for _ in range(3):
-            try_one(engine, hook, clock=clock, policy=policy, seconds=5)
-            clock.advance(hours=3)
+        http_server.script("/hook", trouble)
+        for _ in range(2):
+            send(seconds=0.2 if is_silent else 10)
+        http_server.script("/hook", Answer(200))
+        send(seconds=10)
         assert elsewhere.requests == []
     assert column(engine, STATUSES) == ["sent"]
-    carried = [request.headers["webhook-id"] for request in http_server.requests]
-    assert (len(carried), set(carried)) == (3, set(sent_as))
+    outcomes = column(engine, "SELECT outcome FROM alert_attempt ORDER BY attempt")
+    assert [one == "delivered" for one in outcomes] == [False, False, True]
+    assert {request.headers["webhook-id"] for request in http_server.requests} == set(sent_as)

@@ -1,50 +1,96 @@
-"""The matrix of `make faults` in short: each fault a few times, the same things must hold."""
+"""The matrix of `make faults` in short: each fault a few times, the same things must hold.
+
+Most of a scenario is waiting, so those that do not disturb each other are done side by side, each
+on a database or a server of its own.
+"""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from tests.faults import scenarios, scenarios_web
-from tests.faults.frozen import OwnPostgres
-from tests.faults.run import SCENARIOS, Scenario, render
-from tests.faults.scenarios import Bench, Finding
+from tests.faults import (
+    run,
+    scenarios,
+    scenarios_database,
+    scenarios_deploy,
+    scenarios_web,
+)
+from tests.faults.bench import Bench, Finding
+from tests.faults.frozen import OwnPostgres, own_postgres
+from tests.faults.matrix import SCENARIOS, Scenario
+from tests.faults.run import render_row
 
 pytestmark = pytest.mark.timeout(300)
 # Beside other tests the machine is busy: here the limits of time are wider than in `make faults`.
 LEEWAY = 5.0
+POINTS = ("tick-claimed", "run-committed", "mid-merge", "before-commit", "mid-webhook")
+Part = Callable[[Bench], Finding]
 
 
-def test_workers_killed_at_random_leave_nothing_half(bench: Bench) -> None:
-    assert scenarios.random_kills(bench, kills=8).problems == []
+@pytest.fixture
+def together(own_server: OwnPostgres, tmp_path: Path) -> Callable[[Mapping[str, Part]], object]:
+    """Do several parts at once, each on its own database; what did not hold, by name."""
+
+    def do(parts: Mapping[str, Part]) -> dict[str, list[str]]:
+        benches = [bench_of(own_server, tmp_path, name) for name in parts]
+        with ThreadPoolExecutor(len(parts)) as pool:
+            found = pool.map(lambda part, bench: part(bench).problems, parts.values(), benches)
+            return {name: problems for name, problems in zip(parts, found, strict=True) if problems}
+
+    return do
 
 
-def test_worker_killed_at_a_named_point_leaves_nothing_half(bench: Bench) -> None:
-    points = ("tick-claimed", "run-committed", "mid-merge", "before-commit", "after-commit")
-    assert scenarios.named_points(bench, points=points).problems == []
+def bench_of(server: OwnPostgres, folder: Path, name: str) -> Bench:
+    (folder / name).mkdir()
+    return Bench(server.database(f"faults_{name}"), folder / name)
 
 
-def test_worker_stopped_beyond_its_lease_is_fenced_off(bench: Bench) -> None:
-    assert scenarios.zombies(bench, rounds=2).problems == []
-
-
-def test_oracle_sees_wrong_rows_of_broken_builds(bench: Bench) -> None:
-    assert scenarios.oracle_sees(bench, rounds=2).problems == []
-
-
-def test_server_restarted_in_mid_run_costs_no_row(bench: Bench, own_server: OwnPostgres) -> None:
-    assert scenarios.server_restarts(bench, own_server, restarts=2).problems == []
-
-
-def test_server_away_over_two_ticks_costs_the_older_one(
-    bench: Bench, own_server: OwnPostgres
+def test_workers_that_die_or_stand_still_leave_nothing_half(
+    together: Callable[[Mapping[str, Part]], object],
 ) -> None:
-    assert scenarios.server_down_over_ticks(bench, own_server, tick=2).problems == []
+    parts: dict[str, Part] = {
+        "kills": lambda bench: scenarios.random_kills(bench, kills=8),
+        "points": lambda bench: scenarios.named_points(bench, points=POINTS),
+        "zombies": lambda bench: scenarios.zombies(bench, rounds=2),
+        "claim_stop": lambda bench: scenarios.stopped_in_claim(bench, rounds=1),
+        "claims": lambda bench: scenarios.claims(bench, rounds=1),
+        "oracle": lambda bench: scenarios.oracle_sees(bench, rounds=2),
+    }
+    assert together(parts) == {}
 
 
-def test_fifty_claims_and_twenty_clicks_start_one_run(bench: Bench) -> None:
-    assert scenarios.claims(bench, rounds=1).problems == []
+def test_deploys_and_hosts_run_each_tick_once(
+    together: Callable[[Mapping[str, Part]], object],
+) -> None:
+    parts: dict[str, Part] = {
+        "instances": lambda bench: scenarios_web.instances(bench, ticks=4, workers=1),
+        "reload": lambda bench: scenarios_deploy.reloads(
+            bench, rounds=1, workers=1, graces=[(0, False)]
+        ),
+        "recycle": lambda bench: scenarios_deploy.recycling(bench, recycled=2, workers=1),
+    }
+    assert together(parts) == {}
 
 
-def test_two_instances_run_each_tick_once(bench: Bench) -> None:
-    assert scenarios_web.instances(bench, ticks=4, workers=1).problems == []
+def test_database_in_trouble_costs_no_row(
+    together: Callable[[Mapping[str, Part]], object], own_server: OwnPostgres
+) -> None:
+    def stopped(bench: Bench) -> Finding:
+        """On a server of its own, since the others would miss it."""
+        with own_postgres() as server:
+            bench = Bench(server.url, bench.folder)
+            restarted = scenarios_database.server_restarts(bench, server, restarts=2)
+            away = scenarios_database.server_down_over_ticks(bench, server, tick=2)
+        return Finding("", "", restarted.problems + away.problems)
+
+    parts: dict[str, Part] = {
+        "stopped": stopped,
+        "disk": lambda bench: scenarios_database.disk_full(bench, own_server, times=1),
+        "log": lambda bench: scenarios_database.log_disk_full(bench, times=1),
+    }
+    assert together(parts) == {}
 
 
 def test_frozen_server_costs_pages_seconds_and_the_probe_nothing(
@@ -54,7 +100,27 @@ def test_frozen_server_costs_pages_seconds_and_the_probe_nothing(
     assert finding.problems == []
 
 
-def test_matrix_names_what_does_not_hold() -> None:
+def test_matrix_names_what_does_not_hold_and_what_was_not_run() -> None:
     scenario = Scenario("x", "nothing lost", SCENARIOS[0].do, 1, 1)
-    table = render([(scenario, Finding("a|b", "1 lost", ["a row is lost"]))])
-    assert table.splitlines()[2] == "| a/b | nothing lost | 1 lost | **no**: a row is lost |"
+    lost = render_row(scenario, Finding("a|b", "1 lost", ["a row is lost"]))
+    assert lost == "| x | a/b | nothing lost | 1 lost | **no**: a row is lost |"
+    missing = render_row(scenario, Finding("c", "-", not_run="no disk"))
+    assert missing == "| x | c | nothing lost | - | not run here: no disk |"
+
+
+def test_rows_of_other_scenarios_stay_in_the_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = tmp_path / "report.md"
+    monkeypatch.setattr(run, "REPORT", report)
+    report.write_text(
+        f"before\n{run.BEGIN}\nold\n\n| frozen | 1 |\n| kills | 1 |\n{run.END}\nafter"
+    )
+    run.write({"kills": "| kills | 2 |", "claims": "| claims | 2 |"})
+    lines = report.read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("before", "after")
+    assert [line for line in lines if line.startswith("|")][2:] == [
+        "| kills | 2 |",
+        "| frozen | 1 |",
+        "| claims | 2 |",
+    ]

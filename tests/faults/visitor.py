@@ -56,6 +56,29 @@ class Visitor(threading.Thread):
         return self.answers
 
 
+class Regular(threading.Thread):
+    """One visitor who asks again some time after the last answer."""
+
+    def __init__(self, url: str, paths: Sequence[str]) -> None:
+        super().__init__(daemon=True)
+        self.answers: list[Answer] = []
+        self._url, self._paths = url, paths
+        self._finishing = threading.Event()
+
+    def run(self) -> None:
+        """Until `finish` is called."""
+        for path in cycle(self._paths):
+            if self._finishing.wait(2 * EVERY_SECONDS):
+                break
+            self.answers.append(ask(self._url, path))
+
+    def finish(self) -> list[Answer]:
+        """Stop asking; all answers."""
+        self._finishing.set()
+        self.join(30)
+        return self.answers
+
+
 def seconds_until_served(url: str, path: str = "/api/runs", *, limit: float = 30) -> float:
     """How long it takes until the address answers 200."""
     started = time.monotonic()
