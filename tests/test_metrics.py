@@ -200,6 +200,7 @@ def test_folder_that_refuses_writes_breaks_nothing_and_is_told_once(
 
     monkeypatch.setattr(metrics, "_complained", set())
     monkeypatch.setattr(metrics._http_requests, "labels", refuse)
+    metrics._of_requests.cache_clear()
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             observe_request(method="GET", route="/", status=200, seconds=0.1)

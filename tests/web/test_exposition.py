@@ -38,7 +38,9 @@ def web(fresh_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> It
     environment = {
         "WEB_WORKERS": str(WORKERS),
         "INGESTION_LOOKBACK_DAYS": "2",
-        "MOCK_BAD_ROWS": "0.1",
+        # So many that no run can be without.
+        "INGESTION_MARKETS": "top:50",
+        "MOCK_BAD_ROWS": "0.3",
         "INGESTION_CRON_EXPRESSION": "0 0 1 1 *",
         "SCHEDULER_POLL_SECONDS": "1",
         "REDIS_URL": "redis://127.0.0.1:9",
