@@ -31,13 +31,19 @@ class Instance:
         """The process ids of its workers."""
         return children_of(self.master.pid)
 
+    def kill(self) -> None:
+        """End everything at once, as a power cut would."""
+        for pid in (self.master.pid, *self.workers()):
+            os.kill(pid, signal.SIGKILL)
+        self.master.wait()
+
 
 @contextmanager
 def instance(
     bench: Bench,
     *,
-    tick: float,
-    workers: int,
+    tick: float = 3600,
+    workers: int = 1,
     skew: float = 0.0,
     grace: int = 1,
     thinking: tuple[float, float] = (0, 0.2),
@@ -79,11 +85,10 @@ def instance(
 
 
 def _end(found: Instance) -> None:
+    if found.master.poll() is not None:
+        return
     found.master.terminate()
     try:
         found.master.wait(END_SECONDS)
     except subprocess.TimeoutExpired:
-        for pid in found.workers():
-            os.kill(pid, signal.SIGKILL)
-        found.master.kill()
-        found.master.wait()
+        found.kill()

@@ -88,7 +88,6 @@ def test_database_in_trouble_costs_no_row(
     parts: dict[str, Part] = {
         "stopped": stopped,
         "disk": lambda bench: scenarios_database.disk_full(bench, own_server, times=1),
-        "log": lambda bench: scenarios_database.log_disk_full(bench, times=1),
     }
     assert together(parts) == {}
 

@@ -33,6 +33,8 @@ FIGURES = {
     "price_change_percentage_7d_in_currency": "roi_7d_pct",
     "price_change_percentage_30d_in_currency": "roi_30d_pct",
 }
+# A row that says one of these twice says nothing.
+UNIQUE = ("id", "current_price", "total_volume", "market_cap", "last_updated")
 STORED = f"""
     SELECT l.provider_id, s.observed_at, s.flags,
            {", ".join(f"s.{column}" for column in FIGURES.values())}
@@ -107,6 +109,8 @@ def judge_rows(sources: list[Source], stored: list[Any], detail: RunDetail) -> N
 
 def is_said(source: Source, values: list[Decimal | None]) -> bool:
     """True when each figure is exactly the source's; a change may be derived where it has none."""
+    if any(len(source.members.get(key, ())) > 1 for key in UNIQUE):
+        return False
     for (key, column), value in zip(FIGURES.items(), values, strict=True):
         figures = source.figures(key)
         is_derived = column.startswith("roi") and not figures
