@@ -223,5 +223,5 @@ def suite(fault: str, *paths: str) -> Finding:
     lines = done.stdout.strip().splitlines() or ["nothing was printed"]
     measured = [line.removeprefix("figures: ") for line in lines if line.startswith("figures: ")]
     figures = "; ".join([*measured, f"{lines[-1]} ({time.monotonic() - started:.0f} s)"])
-    failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+    failed = [line for line in lines if line.startswith(("FAILED ", "ERROR tests"))]
     return Finding(fault, figures, failed or [lines[-1]] * (done.returncode != 0))
