@@ -21,8 +21,9 @@ from app.alerts.facts import (
     load_signals,
 )
 from app.alerts.judging import ScheduleFact, judge_markets, judge_run, judge_schedule, judge_signals
+from app.alerts.measured import MARKET_RULES, SIGNAL_RULES, Measurements
 from app.alerts.outbox import Policy, Queued, enqueue
-from app.alerts.rules import BREAKER_OPEN, CACHE_FALLBACK, RULES, Severity
+from app.alerts.rules import RULES, Severity
 from app.cron import CronSchedule
 from app.domain import EPOCH_MONDAY
 from app.logs import redact
@@ -31,8 +32,6 @@ from app.models import Alert, AlertNotice
 logger = logging.getLogger(__name__)
 
 RUN_RULES = ("run_failed", "run_partial", "rows_rejected", "run_slow")
-MARKET_RULES = ("market_stale", "data_gap")
-SIGNAL_RULES = (CACHE_FALLBACK, BREAKER_OPEN)
 SURVEY_EVERY = timedelta(seconds=60)
 _LOCK = """
     SELECT judged_at, surveyed_at, runs_until FROM alert_watch WHERE id = 1
@@ -48,6 +47,12 @@ _UPDATE = """
         market = :market, run_id = :run_id, fired_at = :fired_at, notified_at = :notified_at,
         resolved_at = :resolved_at
     WHERE id = :id
+"""
+_JUDGED = """
+    UPDATE alert_watch
+    SET judged_at = :now, surveyed_at = :surveyed_at, runs_until = :until,
+        measured = measured || CAST(:measured AS jsonb)
+    WHERE id = 1
 """
 _STORED = (
     "rule",
@@ -89,17 +94,18 @@ def judge_all(connection: Connection, order: WatchOrder) -> int:
     if watch is None or _is_early(watch, order):
         return 0
     book = Book(_load_open(connection), _load_snoozes(connection))
-    until = _judge_runs(connection, order, book, watch.runs_until)
-    surveyed_at = _judge_rest(connection, order, book, watch.surveyed_at)
+    measurements = Measurements()
+    until = _judge_runs(connection, order, book, measurements, watch.runs_until)
+    surveyed_at = _judge_rest(connection, order, book, measurements, watch.surveyed_at)
     book.pass_time(order.now)
     _keep(connection, order, book)
-    connection.execute(
-        text(
-            "UPDATE alert_watch SET judged_at = :now, surveyed_at = :surveyed_at, "
-            "runs_until = :until WHERE id = 1"
-        ),
-        {"now": order.now, "surveyed_at": surveyed_at, "until": until},
-    )
+    values = {
+        "now": order.now,
+        "surveyed_at": surveyed_at,
+        "until": until,
+        "measured": measurements.stored(at=order.now, provider=order.followed.provider),
+    }
+    connection.execute(text(_JUDGED), values)
     return len(book.notices)
 
 
@@ -130,7 +136,11 @@ def _load_snoozes(connection: Connection) -> dict[Key, datetime]:
 
 
 def _judge_runs(
-    connection: Connection, order: WatchOrder, book: Book, after: datetime | None
+    connection: Connection,
+    order: WatchOrder,
+    book: Book,
+    measurements: Measurements,
+    after: datetime | None,
 ) -> datetime:
     """Judge the runs that finished since; how far that is now.
 
@@ -140,12 +150,16 @@ def _judge_runs(
     for run in load_new_runs(connection, order.followed, after=after):
         after = run.started_at
         for finding in judge_run(run):
-            book.apply(finding, at=run.finished_at)
+            book.apply(measurements.note(finding), at=run.finished_at)
     return after or EPOCH_MONDAY
 
 
 def _judge_rest(
-    connection: Connection, order: WatchOrder, book: Book, surveyed_at: datetime | None
+    connection: Connection,
+    order: WatchOrder,
+    book: Book,
+    measurements: Measurements,
+    surveyed_at: datetime | None,
 ) -> datetime | None:
     """Judge schedule and signals, and now and then the markets; when those were looked at last."""
     now = order.now
@@ -153,18 +167,21 @@ def _judge_rest(
         connection, order.followed, order.schedule, name=order.schedule_name, now=now
     )
     for finding in judge_schedule(schedule, now=now):
-        book.apply(finding, at=now)
-    book.settle(SIGNAL_RULES, judge_signals(load_signals(connection)), at=now)
+        book.apply(measurements.note(finding), at=now)
+    signals = measurements.note_signals(judge_signals(load_signals(connection)))
+    book.settle(SIGNAL_RULES, signals, at=now)
     is_recent = surveyed_at is not None and timedelta(0) <= now - surveyed_at < SURVEY_EVERY
     # Markets of a schedule that somebody paused are old on purpose.
     if is_recent or schedule.paused_at is not None:
         return surveyed_at
-    markets = load_markets(connection, order.followed, until=gap_end(schedule, now))
-    book.settle(MARKET_RULES, judge_markets(markets, now=now, limit=order.stale_after), at=now)
+    markets = load_markets(connection, order.followed, until=_gap_end(schedule, now))
+    troubles = judge_markets(markets, now=now, limit=order.stale_after)
+    noted = measurements.note_markets(troubles, market_count=len(markets))
+    book.settle(MARKET_RULES, noted, at=now)
     return now
 
 
-def gap_end(schedule: ScheduleFact, now: datetime) -> datetime | None:
+def _gap_end(schedule: ScheduleFact, now: datetime) -> datetime | None:
     """Gaps are looked for until the last success: what is missing since then is no gap but age."""
     last = schedule.last_success_at
     return None if last is None else min(last, now)

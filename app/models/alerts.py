@@ -5,6 +5,7 @@ notices that leave together share an `alert_delivery`, every try of which is an 
 """
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -16,6 +17,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database.base import Base, SerialId, StoredAt
@@ -90,7 +92,7 @@ class AlertSignal(Base):
 
 
 class AlertWatch(Base):
-    """The one row that whoever judges the rules holds locked, and how far judging has come."""
+    """The one row that whoever judges the rules holds locked: how far that came, what it found."""
 
     __tablename__ = "alert_watch"
     __table_args__ = (CheckConstraint("id = 1", name="single"),)
@@ -99,6 +101,7 @@ class AlertWatch(Base):
     judged_at: Mapped[datetime | None]
     surveyed_at: Mapped[datetime | None]
     runs_until: Mapped[datetime | None]
+    measured: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'::jsonb"))
 
 
 class AlertDelivery(Base):

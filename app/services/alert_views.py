@@ -44,7 +44,7 @@ class AlertPage:
 
 @dataclass(frozen=True, slots=True)
 class RuleView:
-    """A rule with what it measures at present; `value` is empty where there is nothing yet.
+    """A rule with what it measured last; `value` is empty where nobody judged it yet.
 
     `is_sent` is False for a severity below `ALERT_MIN_SEVERITY`, and with no receiver at all.
     """
@@ -56,6 +56,7 @@ class RuleView:
     wait_seconds: int
     remind_seconds: int
     value: str
+    measured_at: datetime | None
     open_count: int
     last_fired_at: datetime | None
     is_sent: bool

@@ -1,27 +1,20 @@
-"""The alerts' job: say what this process sees, judge the rules, deliver; and the rules at present.
+"""The alerts' job: say what this process sees, judge the rules, deliver; and the rules' figures.
 
 It runs in a thread of its own, after the commits it judges: no run ever waits for it.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 
-from app.alerts.facts import (
-    Followed,
-    load_markets,
-    load_new_runs,
-    load_schedule,
-    load_signals,
-    report_signals,
-)
-from app.alerts.judging import SignalFact, judge_markets, judge_run, judge_schedule, judge_signals
+from app.alerts.facts import Followed, report_signals
+from app.alerts.judging import SignalFact
+from app.alerts.measured import Measured, load_measured
 from app.alerts.outbox import Policy
-from app.alerts.rules import BREAKER_OPEN, CACHE_FALLBACK, RULES, Finding, Rule
+from app.alerts.rules import BREAKER_OPEN, CACHE_FALLBACK, RULES, Rule, Severity
 from app.alerts.sending import deliver_due
-from app.alerts.watch import MARKET_RULES, SIGNAL_RULES, WatchOrder, gap_end, judge_all
+from app.alerts.watch import WatchOrder, judge_all
 from app.alerts.webhook import Webhook, webhook_of
 from app.cache_breaker import CacheMode
 from app.database.base import AnySession
@@ -35,6 +28,11 @@ from app.services.overview import freshness_limit
 
 # Several processes look; one round in most of a poll's time is enough.
 PART_OF_A_POLL = 0.8
+_FOUND = """
+    SELECT rule, count(*) FILTER (WHERE state <> 'resolved') AS open_count,
+           max(fired_at) AS fired_at
+    FROM alert GROUP BY rule
+"""
 
 
 def watch_alerts(engine: Engine, house: House, *, policy: Policy | None = None) -> None:
@@ -94,26 +92,23 @@ def order_of(house: House, webhook: Webhook | None, policy: Policy) -> WatchOrde
 
 
 def load_rules(session: AnySession, house: House) -> tuple[RuleView, ...]:
-    """Every rule with what it measures now, how many alerts it has open, and when it fired last."""
-    order = order_of(house, webhook_of(house.settings), Policy())
-    values = _present_values(session.connection(), order)
-    rows = session.execute(
-        text(
-            "SELECT rule, count(*) FILTER (WHERE state <> 'resolved') AS open_count, "
-            "max(fired_at) AS fired_at FROM alert GROUP BY rule"
-        )
-    )
-    found = {row.rule: (row.open_count, row.fired_at) for row in rows}
+    """Every rule with what it measured last, how many alerts are open, and when it fired last."""
+    measured = load_measured(session, house.settings.ingestion_provider)
+    found = {row.rule: (row.open_count, row.fired_at) for row in session.execute(text(_FOUND))}
+    webhook = webhook_of(house.settings)
+    least = webhook.min_severity if webhook else None
     return tuple(
-        _rule_view(rule, order, values.get(rule.name, ""), found.get(rule.name, (0, None)))
+        _rule_view(rule, least, measured.get(rule.name), found.get(rule.name, (0, None)))
         for rule in RULES.values()
     )
 
 
 def _rule_view(
-    rule: Rule, order: WatchOrder, value: str, counts: tuple[int, datetime | None]
+    rule: Rule,
+    least: Severity | None,
+    measured: Measured | None,
+    counts: tuple[int, datetime | None],
 ) -> RuleView:
-    least = order.min_severity
     return RuleView(
         name=rule.name,
         title=rule.title,
@@ -121,32 +116,9 @@ def _rule_view(
         severity=rule.severity,
         wait_seconds=int(rule.wait.total_seconds()),
         remind_seconds=int(rule.remind_after.total_seconds()),
-        value=value,
+        value=measured.value if measured else "",
+        measured_at=measured.measured_at if measured else None,
         open_count=counts[0],
         last_fired_at=counts[1],
         is_sent=least is not None and rule.severity.rank >= least.rank,
     )
-
-
-def _present_values(connection: Connection, order: WatchOrder) -> dict[str, str]:
-    now = order.now
-    schedule = load_schedule(
-        connection, order.followed, order.schedule, name=order.schedule_name, now=now
-    )
-    findings = list(judge_schedule(schedule, now=now))
-    for run in load_new_runs(connection, order.followed, after=None):
-        findings += judge_run(run)
-    values = {finding.rule: finding.value for finding in findings}
-    signals = judge_signals(load_signals(connection))
-    values |= dict.fromkeys(SIGNAL_RULES, "none")
-    values |= {finding.rule: finding.value for finding in signals}
-    markets = load_markets(connection, order.followed, until=gap_end(schedule, now))
-    troubles = judge_markets(markets, now=now, limit=order.stale_after)
-    return values | _market_counts(troubles, len(markets))
-
-
-def _market_counts(troubles: Iterable[Finding], market_count: int) -> dict[str, str]:
-    counts = dict.fromkeys(MARKET_RULES, 0)
-    for finding in troubles:
-        counts[finding.rule] += 1
-    return {rule: f"{count} of {market_count} markets" for rule, count in counts.items()}

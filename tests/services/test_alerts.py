@@ -89,7 +89,6 @@ def test_a_real_run_is_judged_and_finds_everything_in_order(database_url: str) -
     with bare_app(database_url, ingestion_lookback_days=2) as app:
         empty_tables(app)
         house: House = app.extensions["tapedeck"]
-        judge_alerts(db.engine, house)
         run_id = house.runner.start(trigger=Trigger.CLI)
         assert house.runner.wait(run_id, timeout_seconds=60)
         judge_alerts(db.engine, house)

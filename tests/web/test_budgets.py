@@ -79,7 +79,7 @@ BUDGETS: Mapping[str, int] = {
     "/fragments/alerts-open": 1,
     "/alerts/history": 1,
     "/alerts/history?rule=run_failed&severity=warning": 1,
-    "/alerts/rules": 5,
+    "/alerts/rules": 2,
     "/alerts/deliveries": 2,
     "/alerts/deliveries?status=dead": 2,
     "/alerts/deliveries/DELIVERY": 3,
@@ -104,7 +104,7 @@ BUDGETS: Mapping[str, int] = {
     "/api/runs/RUN": 2,
     "/api/schedule?ticks=500": 3,
     "/api/alerts?limit=250": 1,
-    "/api/alerts/rules": 6,
+    "/api/alerts/rules": 3,
     "/api/alerts/deliveries?limit=250": 1,
     "/api/alerts/deliveries/DELIVERY": 3,
     # The first part of each export, and whether the market is known.
@@ -133,8 +133,8 @@ GROWING = (
     *("market_snapshot", "market_aggregate", "market_comparison", "market_roi_statistic"),
     *("alert_delivery", "alert_notice", "alert_attempt"),
 )
-# These read the runs of a chosen stretch of time, or look for a good run and stop at the first.
-READ_AT_LENGTH = {"/operations?range=90d", "/alerts/rules", "/api/alerts/rules"}
+# This reads the runs of a chosen stretch of time.
+READ_AT_LENGTH = {"/operations?range=90d"}
 Statement = tuple[str, Any]
 
 

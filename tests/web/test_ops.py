@@ -102,7 +102,7 @@ def test_every_form_works_without_script(deck: tuple[Flask, FlaskClient], page: 
     assert html.count('name="csrf_token"') == len(posts)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page != "/alerts/rules"])
+@pytest.mark.parametrize("page", PAGES)
 def test_a_page_stays_within_its_query_budget(deck: tuple[Flask, FlaskClient], page: str) -> None:
     app, client = deck
     with counted_queries(app) as statements:

@@ -85,7 +85,7 @@ class AlertPageResource(AnswerModel):
 
 
 class RuleResource(AnswerModel):
-    """A rule with what it measures at present."""
+    """A rule with what it measured last; `measuredAt` is null where nobody judged it yet."""
 
     name: str
     title: str
@@ -94,6 +94,7 @@ class RuleResource(AnswerModel):
     wait_seconds: int
     remind_seconds: int
     value: str
+    measured_at: datetime | None
     open_count: int
     last_fired_at: datetime | None
     is_sent: bool
@@ -193,7 +194,7 @@ def list_alerts(*, query: AlertsQuery) -> AlertPageResource:
 
 @operation(summary="List the rules of alerts", answers={200: AlertRulesResource})
 def list_alert_rules() -> AlertRulesResource:
-    """Every rule with what it measures now, and where alerts go."""
+    """Every rule with what it measured last, and where alerts go."""
     parts = {
         "rules": load_rules(db.session, house()),
         "receiver": load_receiver(db.session, house()),
