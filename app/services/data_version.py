@@ -51,6 +51,7 @@ class DataVersion:
         place: Callable[[], AbstractContextManager[None]] = nullcontext,
         lag_seconds: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], None] = time.sleep,
     ) -> None:
         """`place` bounds how many threads wait here, and refuses them while nothing would come.
 
@@ -61,6 +62,7 @@ class DataVersion:
         self._place = place
         self._lag_seconds = lag_seconds
         self._clock = clock
+        self._wait = wait
         self._lock = threading.Lock()
         self._renewal = threading.Lock()
         self._connection: Any = None
@@ -89,6 +91,11 @@ class DataVersion:
     def forget(self) -> None:
         """Whoever asks from now on learns of every commit until now."""
         self._forgotten_at = self._clock()
+
+    def settle(self) -> None:
+        """Return when no process can answer any more from before this call: a lag later."""
+        self.forget()
+        self._wait(self._lag_seconds)
 
     def close(self) -> None:
         """Give the connection back; the next read opens another."""

@@ -116,11 +116,22 @@ class HotAnswers:
         return [answer.body]
 
     def _pass(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        try:
+        if environ["REQUEST_METHOD"] in SAFE_METHODS:
             return self._inner(environ, start_response)
+        statuses: list[str] = []
+
+        def begin(status: str, *more: Any) -> Any:
+            statuses.append(status)
+            return start_response(status, *more)
+
+        try:
+            return self._inner(environ, begin)
         finally:
-            if environ["REQUEST_METHOD"] not in SAFE_METHODS:
-                # Whoever changed something sees the change with the next request.
+            # Whoever changed something sees the change with the next request, whichever process
+            # that comes to; what was refused holds no thread for it.
+            if statuses and statuses[-1] < "400":
+                self._data_version.settle()
+            else:
                 self._data_version.forget()
 
     def _is_current(self, answer: _Answer) -> bool:

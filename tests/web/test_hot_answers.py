@@ -13,7 +13,8 @@ from sqlalchemy import text
 from app.extensions import db
 from app.metrics import HTTP_REQUESTS, process_samples
 from app.web.hot_answers import HOT_SECONDS, MOST_ANSWERS, HotAnswers
-from tests.web.real_app import real_app
+from tests.apps import bare_app
+from tests.web.real_app import MARKETS, real_app
 
 LATEST = "/api/snapshots/latest"
 TOKEN = "a-token-of-the-operator-0123456789"
@@ -59,6 +60,22 @@ def door(app: Flask) -> Door:
 @pytest.fixture
 def client(app: Flask, door: Door) -> FlaskClient:
     return app.test_client(use_cookies=False)
+
+
+def test_a_change_is_seen_by_the_next_request_to_another_process(
+    database_url: str, tmp_path: Path
+) -> None:
+    lag = {"cache_lag_ms": 500}
+    with (
+        real_app(database_url, tmp_path, **lag) as one,
+        bare_app(database_url, ingestion_markets=MARKETS, **lag) as other,
+    ):
+        there, here = other.test_client(), one.test_client()
+        assert here.post("/api/ingest").status_code == 200
+        there.get("/")
+        assert "level-paused" not in there.get("/").text
+        assert here.post("/api/schedule/pause", json={"reason": "a test"}).status_code == 200
+        assert "level-paused" in there.get("/").text
 
 
 def without_id(headers: Mapping[str, str]) -> dict[str, str]:
