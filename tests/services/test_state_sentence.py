@@ -91,6 +91,11 @@ def test_before_the_first_run_nothing_is_wrong_yet() -> None:
     assert look(runs=()).level == "empty"
 
 
+def test_a_pause_before_the_first_run_explains_the_emptiness() -> None:
+    state = look(runs=(), pause=PAUSE)
+    assert state == HealthState("paused", "nothing has been collected yet", PAUSE.words)
+
+
 def test_a_pause_explains_late_data_and_a_failure_outweighs_it() -> None:
     paused, failing = look(42, pause=PAUSE), look(42, runs=(FAILED,), pause=PAUSE)
     assert paused.level == "paused"
