@@ -3,10 +3,12 @@
 import base64
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated
 from urllib.parse import urlsplit
 
+from psycopg2 import ProgrammingError
+from psycopg2.extensions import make_dsn
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -37,8 +39,17 @@ def _database_url(value: SecretStr | None) -> SecretStr | None:
         raise ValueError("not PostgreSQL")
     if _NOT_IN_A_HOST.search(url.host or ""):
         raise ValueError("not a host")
+    _check_parameters(url.query)
     url = url.set(drivername="postgresql+psycopg2")
     return SecretStr(url.render_as_string(hide_password=False))
+
+
+def _check_parameters(query: Mapping[str, object]) -> None:
+    for name in query:
+        try:
+            make_dsn(**{name: ""})
+        except ProgrammingError:
+            raise ValueError("not a parameter of a connection") from None
 
 
 def _redis_url(value: SecretStr | None) -> SecretStr | None:

@@ -200,6 +200,8 @@ def test_a_wrong_value_is_one_sentence_that_names_it(
         "postgresql:hunter2",
         "hunter2",
         "postgresql ://u:hunter2@h/d",
+        "postgresql://user:x@host/db?sslmod=hunter2",
+        "postgresql://user:x@host/db?hunter2=require",
         "postgresql://u:hunter2@[h/d",
     ],
 )

@@ -56,16 +56,26 @@ class Database:
 
     def _connector(self, arguments: dict[str, Any], patience: Patience) -> Callable[[], Any]:
         def connect() -> Any:
-            named = arguments if patience.is_gated else arguments | _name_of_runs()
-            # What the address itself says after its question mark wins.
             return open_connection(
-                named | self._where(),
+                self._told(arguments, is_gated=patience.is_gated),
                 self.watch,
                 limit_seconds=patience.limit_seconds,
                 is_gated=patience.is_gated,
             )
 
         return connect
+
+    def _told(self, arguments: dict[str, Any], *, is_gated: bool) -> dict[str, Any]:
+        """Our arguments and those of the address; what that says after its question mark wins.
+
+        Two of them are never lost: the limits of the session, which its `options` come after, and
+        the name of a run's connections.
+        """
+        where = self._where()
+        told = arguments | where
+        if "options" in where:
+            told["options"] = f"{arguments['options']} {where['options']}"
+        return told if is_gated else told | _name_of_runs()
 
     def _answers(self) -> bool:
         return self._address is None or server_answers(self._address)
