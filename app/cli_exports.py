@@ -4,6 +4,7 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import click
 from flask.cli import with_appcontext
@@ -30,6 +31,7 @@ _FORMATS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z")
 @click.option("--granularity", type=click.Choice([item.value for item in Granularity]))
 @click.option("--start", type=click.DateTime(_FORMATS), help="From this instant on (UTC).")
 @click.option("--end", type=click.DateTime(_FORMATS), help="Up to this instant, exclusive (UTC).")
+@click.option("--run", type=click.UUID, help="Only the rejected rows of this run.")
 @with_appcontext
 def export_command(
     kind: str,
@@ -38,6 +40,7 @@ def export_command(
     granularity: str | None,
     start: datetime | None,
     end: datetime | None,
+    run: UUID | None,
 ) -> None:
     """Write stored rows as CSV. Exit status 0, or 1 when nothing was written."""
     wanted = ExportFilter(
@@ -45,6 +48,7 @@ def export_command(
         granularity=Granularity(granularity) if granularity else None,
         start=_in_utc(start),
         end=_in_utc(end),
+        run=run,
     )
     try:
         _write(ExportKind(kind), wanted, out)

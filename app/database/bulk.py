@@ -3,7 +3,8 @@
 Rows that are already stored with the same values are joined away before anything is written, so a
 repeated batch leaves no dead row and almost no WAL. Keys are unique within a batch (the last row of
 a key wins) and rows are written in key order, so concurrent writers meet in the same order. Where
-nothing is stored between the first and the last key yet, COPY goes into the table itself.
+nothing is stored between the first and the last key yet, COPY goes into the table itself, and so
+do rows that have no key of their own.
 """
 
 import gc
@@ -19,18 +20,20 @@ from zlib import crc32
 
 import psycopg2
 from psycopg2.errors import UniqueViolation
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DBAPIError
 
 from app.database.chunks import Chunk, ValueChunk
 from app.database.copy_text import NULL
 from app.database.merge_target import MergeTarget
+from app.database.spool_file import FilePart
 from app.database.transactions import run_in_transaction
 
 __all__ = [
     "PROVENANCE",
     "MergeCounts",
     "MergeTarget",
+    "append_lines",
     "merge_chunk",
     "merge_rows",
     "read_columns",
@@ -39,6 +42,7 @@ __all__ = [
 
 PROVENANCE = ("run_id", "stored_at")
 CHUNK_ROWS = 20_000
+READ_BYTES = 65_536
 # Fewer rows are not worth asking whether they are all new.
 MANY_ROWS = 1_000
 
@@ -98,6 +102,19 @@ def merge_chunk(
             return MergeCounts(inserted=len(chunk))
         inserted, updated = _stage_and_merge(cursor, target, chunk, run_id)
     return MergeCounts(inserted, updated, len(chunk) - inserted - updated)
+
+
+def append_lines(
+    connection: Connection, table: Table, columns: Sequence[str], lines: FilePart
+) -> None:
+    """Add rows that have no key of their own: finished text of these columns, in UTF-8.
+
+    Raises `sqlalchemy.exc.DBAPIError` when the database refuses a value.
+    """
+    names = ", ".join(f'"{name}"' for name in columns)
+    statement = f"COPY {table.name} ({names}) FROM STDIN (NULL '{NULL}', ENCODING 'UTF8')"
+    with _cursor(connection, f"append to {table.name}") as cursor:
+        cursor.copy_expert(statement, lines, READ_BYTES)
 
 
 @contextmanager

@@ -19,6 +19,8 @@ NULL = "None"
 
 BLOCK_ROWS = 1000
 MOST_REMEMBERED = 20_000
+# Longer texts hardly repeat, and would fill the memory of a process.
+LONGEST_REMEMBERED = 60
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -101,12 +103,21 @@ class _Memory(dict[Any, str]):
         return text
 
 
+class _TextMemory(_Memory):
+    """Texts that are escaped, the long ones anew each time."""
+
+    def __missing__(self, value: str) -> str:
+        if len(value) > LONGEST_REMEMBERED:
+            return self._write(value)
+        return super().__missing__(value)
+
+
 def _writer(kind: TypeEngine[Any]) -> Callable[[Any], str] | None:
     """How a value of that type is written; None where `%s` does."""
     if isinstance(kind, DateTime):
         return _Memory(datetime.isoformat).__getitem__
     if isinstance(kind, Text):
-        return _Memory(_escape).__getitem__
+        return _TextMemory(_escape).__getitem__
     if isinstance(kind, ARRAY):
         return _unless_null(_array)
     if isinstance(kind, JSONB):

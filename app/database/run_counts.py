@@ -17,10 +17,10 @@ _SUMS = """
            sum(s.updated), sum(s.unchanged), sum(s.rejected)
     FROM run JOIN run_stage s ON s.run_id = run.id WHERE s.status <> 'running' GROUP BY 2
     UNION ALL
-    SELECT 'rejected_row',
-           jsonb_build_object('provider', j.provider, 'kind', j.kind, 'reason', j.reason),
-           count(*), 0, 0, 0, 0, 0
-    FROM run JOIN rejected_row j ON j.run_id = run.id GROUP BY 2
+    SELECT 'rejected_row', jsonb_build_object('provider', provider, 'kind', kind, 'reason', reason),
+           rows, 0, 0, 0, 0, 0
+    FROM (SELECT j.provider, j.kind, j.reason, count(*) AS rows
+          FROM run JOIN rejected_row j ON j.run_id = run.id GROUP BY 1, 2, 3) reasons
 """
 _COUNT = f"""
     WITH run AS (

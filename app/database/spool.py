@@ -1,22 +1,14 @@
-"""Rows that wait for their transaction as finished COPY text: in memory, beyond that in a file.
-
-The file has no name and goes with its process. It lies where the system keeps temporary files
-(`TMPDIR`).
-"""
+"""Rows that wait for their transaction as finished COPY text, in chunks that can be merged."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import SEEK_END
 from operator import itemgetter
-from tempfile import SpooledTemporaryFile
 from typing import Any, Self
 
 from app.database.chunks import Chunk, in_key_order
 from app.database.copy_text import CopyFile, LineWriter
 from app.database.merge_target import MergeTarget
-from app.errors import StorageError
-
-MEMORY_BYTES = 4_000_000
+from app.database.spool_file import MEMORY_BYTES, SpoolFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +35,7 @@ class RowSpool:
         rest = target.columns[1:]
         self._writer = LineWriter(target.kinds[1:])
         self._key_of = itemgetter(*(rest.index(name) for name in target.key[1:]))
-        self._file = SpooledTemporaryFile(max_size=memory_bytes)  # noqa: SIM115 - closed on exit
+        self._file = SpoolFile(memory_bytes=memory_bytes)
         self._chunks: list[list[_Group]] = []
 
     def __enter__(self) -> Self:
@@ -59,11 +51,7 @@ class RowSpool:
 
     def add(self, groups: Mapping[Any, Iterable[Sequence[Any]]]) -> None:
         """Keep one chunk; of the rows of a group with the same key the last counts."""
-        try:
-            self._chunks.append([self._write(name, rows) for name, rows in groups.items()])
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise StorageError(f"There is no room for temporary files: {reason}.") from error
+        self._chunks.append([self._write(name, rows) for name, rows in groups.items()])
 
     def chunks(self, leading: Mapping[Any, Any]) -> Iterator[Chunk]:
         """The chunks in the order they came, `leading` giving each group its leading value."""
@@ -74,8 +62,8 @@ class RowSpool:
     def _write(self, name: Hashable, rows: Iterable[Sequence[Any]]) -> _Group:
         ordered = in_key_order(rows, self._key_of)
         lines = "".join(self._writer.blocks(ordered)).encode()
-        offset = self._file.seek(0, SEEK_END)
-        self._file.write(lines)
+        offset = self._file.size
+        self._file.append(lines)
         first, last = self._key_of(ordered[0]), self._key_of(ordered[-1])
         return _Group(name, offset, len(lines), len(ordered), first, last)
 
@@ -83,9 +71,7 @@ class RowSpool:
 class _TextChunk:
     """Groups with their leading values, in the order of these."""
 
-    def __init__(
-        self, file: "SpooledTemporaryFile[bytes]", placed: Sequence[tuple[Any, _Group]]
-    ) -> None:
+    def __init__(self, file: SpoolFile, placed: Sequence[tuple[Any, _Group]]) -> None:
         self._file, self._placed = file, placed
 
     @property
@@ -111,8 +97,7 @@ class _TextChunk:
         )
 
     def _read(self, group: _Group) -> str:
-        self._file.seek(group.offset)
-        return self._file.read(group.length).decode()
+        return self._file.read(group.offset, group.length).decode()
 
 
 def _framed(lines: str, before: str, after: str) -> str:

@@ -20,6 +20,7 @@ from app.domain import (
 from app.errors import PermanentProviderError
 from app.ingestion.context import RunContext
 from app.ingestion.listings import DISCOVERED, PINNED, Key, KnownListings, load_known
+from app.ingestion.validation import storable_rejection
 from app.providers.base import Capabilities
 
 DISCOVERY_QUOTE = "USD"
@@ -43,17 +44,20 @@ _LAST_CANDLES = """
 
 @dataclass(slots=True)
 class Collected:
-    """Rows as the provider gave them, before validation; its candles are in the run's history."""
+    """Rows as the provider gave them, before validation; its candles are in the run's history.
+
+    `rejected_count` is the number of rows that the provider itself set aside.
+    """
 
     listings: list[Listing] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
-    rejected: list[RejectedRow] = field(default_factory=list)
+    rejected_count: int = 0
     problems: list[MarketProblem] = field(default_factory=list)
     history_from: dict[Key, datetime] = field(default_factory=dict)
 
 
-def collect(context: RunContext, engine: Engine) -> Collected:
-    """Resolve listings, then fetch snapshots and the missing part of their history.
+def collect(context: RunContext, engine: Engine, got: Collected) -> None:
+    """Resolve listings, then fetch snapshots and the missing part of their history into `got`.
 
     Raises `ProviderError` when the provider did not deliver, `RunStopped` at a safe point.
     """
@@ -61,7 +65,6 @@ def collect(context: RunContext, engine: Engine) -> Collected:
     with engine.connect() as connection:
         known = load_known(connection, provider.name)
         last_candles = _load_last_candles(connection, provider.name)
-    got = Collected()
     named = _resolve(context, known, order.selection.requests, got)
     context.check_stop()
     _fetch_ranked(context, named, got)
@@ -70,7 +73,12 @@ def collect(context: RunContext, engine: Engine) -> Collected:
     _fetch_named(context, [item for item in named.values() if item.key not in ranked], got)
     _fetch_history(context, known, last_candles, got)
     context.check_stop()
-    return got
+
+
+def _set_aside(context: RunContext, got: Collected, rows: Sequence[RejectedRow]) -> None:
+    """Keep the rows that the provider itself could not read."""
+    context.set_aside(map(storable_rejection, rows))
+    got.rejected_count += len(rows)
 
 
 def _load_last_candles(connection: Connection, provider: str) -> dict[Key, datetime]:
@@ -124,7 +132,7 @@ def _fetch_ranked(context: RunContext, named: Mapping[Key, Listing], got: Collec
     ranked = context.provider.fetch_ranked(top, DISCOVERY_QUOTE)
     got.listings += [_as_named(listing, named.get(listing.key)) for listing in ranked.listings]
     got.snapshots += ranked.snapshots.rows
-    got.rejected += ranked.snapshots.rejected
+    _set_aside(context, got, ranked.snapshots.rejected)
     got.problems += ranked.snapshots.problems
 
 
@@ -140,7 +148,7 @@ def _fetch_named(context: RunContext, listings: Sequence[Listing], got: Collecte
     batch = context.provider.fetch_snapshots(listings)
     got.listings += listings
     got.snapshots += batch.rows
-    got.rejected += batch.rejected
+    _set_aside(context, got, batch.rejected)
     got.problems += batch.problems
 
 
@@ -168,6 +176,7 @@ def _fetch_history(
         provider=context.provider.name,
         now=context.latest_now,
         asked={listing.key for listing in got.listings},
+        set_aside=context.set_aside,
     )
 
 
@@ -195,7 +204,7 @@ def _call(
     """The candles of one call, and in the end its problems; nothing else of it stays."""
     batch = context.provider.fetch_candles(listings, Granularity.HOURLY, start, context.order.now)
     yield from batch.rows
-    got.rejected += batch.rejected
+    _set_aside(context, got, batch.rejected)
     got.problems += batch.problems
     return batch.problems
 
@@ -257,7 +266,7 @@ def refuse_empty(context: RunContext, good: int) -> None:
         return
     problems = context.haul.problems
     reasons = "; ".join(problem.message for problem in problems[:3])
-    rejected = context.haul.rejected_count
+    rejected = context.rejected.count
     message = f"{context.provider.name} delivered no usable snapshot"
     if rejected:
         message += f"; {rejected} rows were rejected"

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
@@ -15,6 +15,7 @@ from app.domain import AssetType, Listing, MarketProblem, RejectedRow
 from app.errors import RunStopped
 from app.ingestion.closes import CloseShelf
 from app.ingestion.history import History
+from app.ingestion.rejected_rows import RejectedRows
 from app.ingestion.validation import GoodSnapshot
 from app.market_list import MarketSelection
 from app.providers.base import Provider
@@ -91,15 +92,10 @@ class StageCounts:
 
 @dataclass(slots=True)
 class Haul:
-    """What the fetch brought home but for the history, validated.
-
-    `rejected` are the rows that are kept with their reason, `rejected_count` all that were.
-    """
+    """What the fetch brought home but for the history, validated."""
 
     listings: list[Listing] = field(default_factory=list)
     snapshots: list[GoodSnapshot] = field(default_factory=list)
-    rejected: list[RejectedRow] = field(default_factory=list)
-    rejected_count: int = 0
     problems: list[MarketProblem] = field(default_factory=list)
     history_from: Mapping[tuple[str, str, str], datetime] = field(default_factory=dict)
     market_ids: dict[tuple[str, str, str], int] = field(default_factory=dict)
@@ -108,7 +104,7 @@ class Haul:
 
 @dataclass(slots=True)
 class RunContext:
-    """The state of one pass of the pipeline."""
+    """The state of one pass of the pipeline; to be closed."""
 
     order: RunOrder
     provider: Provider
@@ -116,9 +112,19 @@ class RunContext:
     deadline: float  # of time.monotonic()
     clock: Callable[[], datetime]
     history: History = field(default_factory=History)
+    rejected: RejectedRows = field(default_factory=RejectedRows)
     haul: Haul = field(default_factory=Haul)
     closes: CloseShelf = field(default_factory=CloseShelf)
     counts: dict[str, StageCounts] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Let go of the provider, and of the rows that were set aside."""
+        self.provider.close()
+        self.rejected.close()
+
+    def set_aside(self, rows: Iterable[RejectedRow]) -> None:
+        """Have rows, fit to be stored, kept with their reason; `StorageError` without room."""
+        self.rejected.add(rows, run_id=self.order.run_id, provider=self.provider.name)
 
     def start_over(self, haul: Haul, counts: Mapping[str, StageCounts]) -> None:
         """Be as before the transaction: nothing of one that was rolled back is left.
@@ -127,11 +133,11 @@ class RunContext:
         """
         self.haul = replace(
             haul,
-            rejected=[*haul.rejected],
             problems=[*haul.problems],
             market_ids={},
             states={},
         )
+        self.rejected.start_over()
         self.counts = dict(counts)
         self.closes = CloseShelf()
         self.check_stop()

@@ -20,26 +20,21 @@ from app.domain import EPOCH_MONDAY, HOUR, Candle, Granularity, RejectedRow
 from app.ingestion.targets import CANDLES, candle_rows
 from app.ingestion.validation import Key, validate_candles
 
-# Of a history that is bad throughout so many rows are kept with their text; all are counted.
-REJECTED_KEPT = 10_000
 # The market is numbered when its listing is stored.
 _NO_MARKET = 0
 _NO_HOURS = array("i")
 
-Judge = Callable[[Sequence[Candle]], tuple[list[Candle], list[RejectedRow]]]
+SetAside = Callable[[Sequence[RejectedRow]], None]
 
 
 class History:
     """The candles of one run. Used as a context manager: what it keeps ends with the block.
 
-    `good_count` candles are to be stored, `bad_count` were set aside, the first of them with their
-    reason in `rejected`.
+    `good_count` candles are to be stored.
     """
 
     def __init__(self) -> None:
         self.good_count = 0
-        self.bad_count = 0
-        self.rejected: list[RejectedRow] = []
         self._hours: dict[Key, array[int]] = {}
         self._spool = RowSpool(CANDLES)
 
@@ -56,17 +51,18 @@ class History:
         provider: str,
         now: Callable[[], datetime],
         asked: Collection[Key],
+        set_aside: SetAside,
     ) -> None:
         """Judge and keep candles while they are read; `StorageError` where there is no room.
 
-        Those of listings that are not `asked`, or that lie in the future of `now()`, are set aside.
+        Bad ones are handed to `set_aside`, those too of listings that are not `asked`, or that lie
+        in the future of `now()`.
         """
         pending = iter(candles)
         while chunk := list(islice(pending, CHUNK_ROWS)):
             good, bad = validate_candles(chunk, now=now(), asked=asked)
             del chunk
-            self.bad_count += len(bad)
-            self.rejected += bad[: REJECTED_KEPT - len(self.rejected)]
+            set_aside(bad)
             self._keep(good, provider)
 
     def chunks(self, market_ids: Mapping[Key, int]) -> Iterator[Chunk]:

@@ -15,7 +15,6 @@ from app.ingestion.stages import STORING
 from app.ingestion.validation import (
     is_sound_id,
     storable_problem,
-    storable_rejection,
     validate_snapshots,
 )
 
@@ -36,7 +35,7 @@ class RunReport:
     ingested: dict[str, int]  # snapshots, aggregates, comparisons, roi_stats
     totals: StageCounts
     problems: tuple[MarketProblem, ...]
-    rejected: tuple[RejectedRow, ...]
+    rejected: tuple[RejectedRow, ...]  # the first few
 
 
 def run_pipeline(
@@ -62,15 +61,19 @@ def run_pipeline(
 
 def _fetch(context: RunContext, engine: Engine, recorder: Recorder) -> None:
     """Fill the haul and the history; candles are judged while they come."""
+    collected = Collected()
     with _Stage(context, recorder, "fetch") as counts:
-        collected = collect(context, engine)
-        counts.fetched = _row_count(context, collected)
-        counts.rejected = len(collected.rejected)
+        try:
+            collect(context, engine, collected)
+        finally:
+            counts.rejected = collected.rejected_count
+            counts.fetched = _row_count(context, collected)
     with _Stage(context, recorder, "validate") as counts:
+        counts.fetched = _row_count(context, collected) - collected.rejected_count
         validate(context, collected)
-        counts.fetched = _row_count(context, collected) - len(collected.rejected)
-        counts.rejected = context.haul.rejected_count - len(collected.rejected)
+        counts.rejected = context.rejected.count - collected.rejected_count
         refuse_empty(context, len(context.haul.snapshots))
+    context.rejected.seal()
 
 
 def validate(context: RunContext, collected: Collected) -> None:
@@ -78,12 +81,10 @@ def validate(context: RunContext, collected: Collected) -> None:
     listings = [item for item in collected.listings if is_sound_id(item.provider_id)]
     asked = {listing.key for listing in collected.listings}
     snapshots, bad = validate_snapshots(collected.snapshots, now=context.latest_now(), asked=asked)
-    given = map(storable_rejection, collected.rejected)
+    context.set_aside(bad)
     context.haul = Haul(
         listings=listings,
         snapshots=snapshots,
-        rejected=[*given, *bad, *context.history.rejected],
-        rejected_count=len(collected.rejected) + len(bad) + context.history.bad_count,
         problems=[storable_problem(problem) for problem in collected.problems],
         history_from=collected.history_from,
     )
@@ -93,14 +94,14 @@ def build_report(context: RunContext) -> RunReport:
     """Sum the stages up and judge the run."""
     haul = context.haul
     ingested: Counter[str] = Counter()
-    totals = StageCounts(fetched=context.counts["fetch"].fetched, rejected=haul.rejected_count)
+    totals = StageCounts(fetched=context.counts["fetch"].fetched, rejected=context.rejected.count)
     for stage in STORING:
         counts = context.counts.get(stage.name, StageCounts())
         ingested[stage.total] += counts.inserted + counts.updated
         totals.inserted += counts.inserted
         totals.updated += counts.updated
         totals.unchanged += counts.unchanged
-    is_whole = not haul.problems and not haul.rejected
+    is_whole = not haul.problems and not context.rejected.count
     seen = {row.snapshot.listing.key for row in haul.snapshots}
     return RunReport(
         status=RunStatus.SUCCEEDED if is_whole else RunStatus.PARTIAL,
@@ -109,7 +110,7 @@ def build_report(context: RunContext) -> RunReport:
         ingested={stage.total: ingested[stage.total] for stage in STORING},
         totals=totals,
         problems=tuple(haul.problems),
-        rejected=tuple(haul.rejected),
+        rejected=context.rejected.first,
     )
 
 
@@ -135,6 +136,7 @@ def _store(
     def work(connection: Connection) -> RunReport:
         context.start_over(fetched, counts)
         _store_rows(context, connection, recorder)
+        context.rejected.store(connection)
         report = build_report(context)
         if report.totals.inserted or report.totals.updated:
             connection.execute(text(_NEW_VERSION))
@@ -186,5 +188,5 @@ def _copy_counts(into: StageCounts, counts: StageCounts) -> None:
 
 
 def _row_count(context: RunContext, collected: Collected) -> int:
-    candles = context.history.good_count + context.history.bad_count
-    return len(collected.snapshots) + candles + len(collected.rejected)
+    """Rows that came, while no snapshot is judged yet."""
+    return len(collected.snapshots) + context.history.good_count + context.rejected.count

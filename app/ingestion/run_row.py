@@ -11,20 +11,19 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, insert, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from app.database.identity import process_name
 from app.database.run_counts import count_finished_runs
-from app.domain import MarketProblem, RejectedRow, RunStatus, Trigger
+from app.domain import MarketProblem, RunStatus, Trigger
 from app.errors import RunAlreadyActive, RunStopped
 from app.failpoints import reach
 from app.ingestion.context import StageCounts
 from app.ingestion.dead_runs import Succession, close_unattended_runs
-from app.ingestion.history import REJECTED_KEPT
 from app.ingestion.pipeline import RunReport
+from app.ingestion.rejected_rows import RejectedRows
 from app.ingestion.stages import TITLES
-from app.models import RejectedRow as RejectedRowModel
 
 PROBLEMS_KEPT = 1000
 _MINE = "id = :id AND attempt = :attempt AND status = 'running'"
@@ -39,13 +38,21 @@ _OPEN = """
 _IS_CANCELLED = f"""
     SELECT cancel_requested_at IS NOT NULL FROM ingestion_run WHERE {_MINE}
 """  # noqa: S608 - the condition stands above
+# A run that does not heed its deadline is as good as dead one lease later.
 _BEAT = f"""
     UPDATE ingestion_run
     SET heartbeat_at = clock_timestamp(),
-        lease_until = clock_timestamp() + make_interval(secs => :lease)
+        lease_until = least(clock_timestamp(), deadline_at) + make_interval(secs => :lease)
     WHERE {_MINE}
-    RETURNING cancel_requested_at IS NOT NULL
+    RETURNING cancel_requested_at IS NOT NULL AS is_cancelled,
+              deadline_at <= clock_timestamp() AS is_late
 """  # noqa: S608 - the condition stands above
+_KEPT = """
+    SELECT FROM (
+        SELECT status FROM ingestion_run WHERE id = :id AND attempt = :attempt FOR SHARE
+    ) run
+    WHERE status IN ('succeeded', 'partial')
+"""
 _CLOSE = f"""
     UPDATE ingestion_run
     SET status = :status, finished_at = clock_timestamp(), stage = '',
@@ -149,12 +156,27 @@ def open_run(
 
 
 def beat(engine: Engine, ticket: RunTicket, *, lease_seconds: float) -> str:
-    """Renew the lease; answers `alive`, `cancelled` or `lost`."""
+    """Renew the lease, if only to one lease after the deadline.
+
+    Answers `alive`, `cancelled`, `late` (the deadline is over) or `lost`.
+    """
     with engine.begin() as connection:
         row = connection.execute(text(_BEAT), ticket.values | {"lease": lease_seconds}).first()
     if row is None:
         return "lost"
-    return "cancelled" if row[0] else "alive"
+    if row.is_cancelled:
+        return "cancelled"
+    return "late" if row.is_late else "alive"
+
+
+def is_kept(engine: Engine, ticket: RunTicket) -> bool:
+    """True when this attempt's data and final status are committed.
+
+    Waits for a transaction that is still being committed. Raises `SQLAlchemyError` where the
+    database can't say.
+    """
+    with engine.begin() as connection:
+        return connection.execute(text(_KEPT), ticket.values).first() is not None
 
 
 def is_cancelled(engine: Engine, ticket: RunTicket) -> bool:
@@ -166,7 +188,6 @@ def is_cancelled(engine: Engine, ticket: RunTicket) -> bool:
 def close_with_report(connection: Connection, ticket: RunTicket, report: RunReport) -> None:
     """Set the final status inside the data's transaction; `RunStopped` when the lease is lost."""
     reach("before-close")
-    keep_rejected(connection, ticket.run_id, report.rejected)
     values = _report_values(report)
     _close(connection, ticket, values | {"error_class": None, "error_message": None})
     reach("before-commit")
@@ -180,52 +201,26 @@ def close_with_error(
     error_class: str,
     message: str,
     problems: Sequence[MarketProblem] = (),
-    rejected: Sequence[RejectedRow] = (),
-    rejected_count: int = 0,
+    rejected: RejectedRows | None = None,
     counts: StageCounts | None = None,
 ) -> None:
-    """Close a run of which nothing was kept, with the reason and what was set aside.
-
-    `rejected_count` is the number of all rows set aside, where `rejected` are only the first.
-    """
+    """Close a run of which nothing was kept, with the reason and what was set aside."""
     totals = counts or StageCounts()
     report = RunReport(
         status=status,
         markets_requested=0,
         markets_ingested=0,
         ingested={},
-        totals=StageCounts(fetched=totals.fetched, rejected=max(rejected_count, len(rejected))),
+        totals=StageCounts(fetched=totals.fetched, rejected=rejected.count if rejected else 0),
         problems=tuple(problems),
-        rejected=tuple(rejected),
+        rejected=(),
     )
     with engine.begin() as connection:
+        if rejected:
+            rejected.store(connection)
         connection.execute(text(_ROLLED_BACK), ticket.values)
         values = _report_values(report)
         _close(connection, ticket, values | {"error_class": error_class, "error_message": message})
-        keep_rejected(connection, ticket.run_id, report.rejected)
-
-
-def keep_rejected(connection: Connection, run_id: UUID, rows: Sequence[RejectedRow]) -> None:
-    """Set rows aside with their reason and raw text, in one statement."""
-    if not rows:
-        return
-    provider = connection.execute(
-        text("SELECT provider FROM ingestion_run WHERE id = :id"), {"id": run_id}
-    ).scalar_one()
-    kept = [
-        {
-            "run_id": run_id,
-            "provider": provider,
-            "kind": row.kind,
-            "symbol": row.symbol,
-            "provider_id": row.provider_id,
-            "reason": row.reason,
-            "detail": row.detail,
-            "raw": row.raw,
-        }
-        for row in rows[:REJECTED_KEPT]
-    ]
-    connection.execute(insert(RejectedRowModel), kept)
 
 
 class RunRecorder:

@@ -142,7 +142,7 @@ def _run(execution: Execution, tools: RunTools, log: RunLog, heart: Heartbeat) -
         _replace_cache(tools, recorder)
     finally:
         if context is not None:
-            context.provider.close()
+            context.close()
 
 
 def _closer(ticket: RunTicket) -> Callable[[Connection, RunReport], None]:
@@ -189,8 +189,7 @@ def _close_failed(
             error_class=error_class,
             message=message,
             problems=haul.problems,
-            rejected=haul.rejected,
-            rejected_count=haul.rejected_count,
+            rejected=context.rejected if context else None,
             counts=counts.get("fetch"),
         )
     except (RunStopped, SQLAlchemyError) as trouble:

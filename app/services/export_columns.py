@@ -158,7 +158,8 @@ SOURCES: Mapping[str, Source] = {
             *_instants("observed_at", "stored_at"),
         ),
         tables="rejected_row t",
-        conditions=_interval("stored_at") | {"market": "t.symbol = :market"},
+        conditions=_interval("stored_at")
+        | {"market": "t.symbol = :market", "run": "t.run_id = :run"},
         order="t.id",
     ),
 }

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from io import StringIO
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Engine, text
 
@@ -36,12 +37,13 @@ class ExportKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ExportFilter:
-    """Which rows: of one market, of one granularity, of the time in `[start, end)`."""
+    """Which rows: of one market, of one granularity, of the time in `[start, end)`, of one run."""
 
     market: str | None = None
     granularity: Granularity | None = None
     start: datetime | None = None
     end: datetime | None = None
+    run: UUID | None = None
 
 
 def export_csv(
@@ -83,6 +85,7 @@ def _query(source: Source, wanted: ExportFilter) -> tuple[str, Mapping[str, Any]
         "granularity": wanted.granularity.value if wanted.granularity else None,
         "start": wanted.start,
         "end": wanted.end,
+        "run": wanted.run,
     }
     if wanted.start and wanted.end and wanted.start >= wanted.end:
         raise InvalidRequest("start must be before end.")

@@ -131,7 +131,7 @@ class Runner:
         try:
             return run_pipeline(context, self.engine, _Listening(listener), lambda *_: None)
         finally:
-            context.provider.close()
+            context.close()
 
     def wait(self, run_id: str, *, timeout_seconds: float) -> bool:
         """True once the run has a final status, False when it still runs after the time given."""

@@ -93,7 +93,7 @@ def read_run_cursor(cursor: str | None) -> dict[str, Any]:
 
 
 def load_run(session: AnySession, run_id: str) -> RunDetail:
-    """One run with its stages and first rejected rows; `NotFound` for an unknown id."""
+    """One run with its stages and first 100 rejected rows; `NotFound` for an unknown id."""
     statement = text(
         f"{RUN_COLUMNS}, problems, {EXPECTED_MS} AS expected_ms, {_STAGES} AS stages "
         "FROM ingestion_run WHERE id = :id"

@@ -43,6 +43,11 @@ DATA_TABLES = (
     "market_comparison",
     "market_roi_statistic",
 )
+_OPEN = """
+    INSERT INTO ingestion_run (id, status, trigger, provider, owner, lease_until, deadline_at,
+                               finished_at)
+    VALUES (:id, 'succeeded', 'cli', 'scripted', 'me', :at, :at, :at)
+"""
 
 
 def build_listing(symbol: str = "BTC-USD", provider_id: str = "", **values: Any) -> Listing:
@@ -197,7 +202,16 @@ class Tape:
             deadline=time.monotonic() + seconds,
             clock=lambda: now,
         )
-        return run_pipeline(context, self.engine, recorder or Notes(), _close)
+        self._open(order)
+        try:
+            return run_pipeline(context, self.engine, recorder or Notes(), _close)
+        finally:
+            context.close()
+
+    def _open(self, order: RunOrder) -> None:
+        """The run's own row, which rejected rows belong to; it is over from the beginning."""
+        with self.engine.begin() as connection:
+            connection.execute(text(_OPEN), {"id": order.run_id, "at": order.now})
 
     def rows(self, query: str, **values: Any) -> list[Any]:
         """The rows of a query, a single column as its values."""
@@ -228,7 +242,7 @@ class Tape:
 
 
 def _close(connection: Connection, report: RunReport) -> None:
-    """Nothing: these runs have no row."""
+    """Nothing: the row of these runs stays as it is."""
 
 
 @contextmanager

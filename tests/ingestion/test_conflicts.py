@@ -31,7 +31,7 @@ from tests.ingestion.making import (
     released,
 )
 
-TABLES = ("market", "listing", *DATA_TABLES, "data_version")
+TABLES = ("market", "listing", *DATA_TABLES, "rejected_row", "data_version")
 THIS_HOUR = NOW.replace(minute=0)
 THREE = {"markets": "BTC-USD,ETH-USD,SOL-USD", "lookback_days": 2}
 # Sequences are not rolled back, so the trigger knows how often it was asked before.
@@ -118,6 +118,7 @@ def test_a_conflict_at_any_statement_leaves_no_trace_but_a_line_of_the_log(
     assert report == expected
     assert data_of(tape) == data
     assert (report.status, report.totals.rejected) == (RunStatus.PARTIAL, 1)
+    assert tape.count("rejected_row") == 1
     assert script.calls == ["hourly from 2026-03-02 08:00"]
     assert [name for name, _ in notes.finished].count("fetch") == 1
     assert notes.finished[-1] == ("roi_statistics", "succeeded")
@@ -215,8 +216,7 @@ def test_what_a_stage_sets_aside_is_counted_once(
     first, *others = STORING
 
     def set_aside(context: RunContext, connection: Connection) -> StageCounts:
-        context.haul.rejected.append(RejectedRow("candle", "odd", "It is odd.", ""))
-        context.haul.rejected_count += 1
+        context.set_aside([RejectedRow("candle", "odd", "It is odd.", "")])
         return first.store(context, connection)
 
     monkeypatch.setattr(pipeline, "STORING", (replace(first, store=set_aside), *others))
@@ -224,21 +224,21 @@ def test_what_a_stage_sets_aside_is_counted_once(
         report = tape.run(tape_of_day(), **THREE)
     assert [row.reason for row in report.rejected] == ["bad_shape", "odd"]
     assert report.totals.rejected == 2
+    assert tape.rows("SELECT reason FROM rejected_row ORDER BY id") == ["bad_shape", "odd"]
 
 
 def test_nothing_that_a_transaction_left_in_memory_outlives_it() -> None:
     nothing: Any = None
     context = RunContext(nothing, nothing, StopSignal(), float("inf"), lambda: NOW)
-    fetched, counts = Haul(rejected=[nothing], rejected_count=1), {"fetch": StageCounts(fetched=1)}
+    fetched, counts = Haul(problems=[nothing]), {"fetch": StageCounts(fetched=1)}
     with context.history:
         context.start_over(fetched, counts)
         context.haul.states[1] = context.haul.market_ids["a", "b", "c"] = nothing
-        context.haul.rejected.append(nothing)
         context.haul.problems.append(nothing)
         context.counts["history"] = StageCounts(inserted=1)
         shelf = context.closes
         context.start_over(fetched, counts)
-    assert context.haul == Haul(rejected=[nothing], rejected_count=1)
+    assert context.haul == Haul(problems=[nothing])
     assert context.counts == {"fetch": StageCounts(fetched=1)}
     assert context.closes is not shelf
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from app.domain import HOUR, Candle, Granularity, RunStatus
+from app.domain import HOUR, Candle, Granularity, RejectedRow, RunStatus
 from app.ingestion import history as module
 from app.ingestion.history import History
 from tests.ingestion.making import NOW, Script, Tape, build_candle, build_listing, build_snapshot
@@ -29,8 +29,12 @@ class Counted(Candle):
         Counted.alive -= 1
 
 
-def fill(history: History, candles: Iterable[Candle]) -> None:
-    history.fill(candles, provider="scripted", now=lambda: NOW, asked={BTC.key, ETH.key})
+def fill(history: History, candles: Iterable[Candle]) -> list[RejectedRow]:
+    """What was set aside."""
+    bad: list[RejectedRow] = []
+    asked = {BTC.key, ETH.key}
+    history.fill(candles, provider="scripted", now=lambda: NOW, asked=asked, set_aside=bad.extend)
+    return bad
 
 
 def test_however_long_the_history_few_candles_are_in_memory_at_once(
@@ -56,15 +60,12 @@ def test_however_long_the_history_few_candles_are_in_memory_at_once(
         assert len(list(history.chunks(IDS))) == 20
 
 
-def test_bad_candles_are_all_counted_and_the_first_are_kept_with_their_reason(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_bad_candles_are_all_set_aside_with_their_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CHUNK_ROWS", 10)
-    monkeypatch.setattr(module, "REJECTED_KEPT", 7)
     with History() as history:
-        fill(history, [build_candle(THIS_HOUR - number * HOUR, "-1") for number in range(25)])
-        assert (history.good_count, history.bad_count) == (0, 25)
-        assert [row.reason for row in history.rejected] == ["low_not_positive"] * 7
+        bad = fill(history, [build_candle(THIS_HOUR - n * HOUR, "-1") for n in range(25)])
+        assert [row.reason for row in bad] == ["low_not_positive"] * 25
+        assert history.good_count == 0
         assert list(history.chunks(IDS)) == []
 
 

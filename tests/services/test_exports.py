@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from flask import Flask
@@ -24,6 +25,7 @@ from tests.apps import bare_app
 from tests.web.real_app import empty_tables
 
 RUN = "00000000-0000-0000-0000-000000000001"
+OTHER_RUN = "00000000-0000-0000-0000-000000000002"
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 MARKETS = """
     INSERT INTO market (symbol, name, asset_type, quote, former_symbols)
@@ -122,6 +124,17 @@ def test_filters_narrow_by_market_and_half_open_interval() -> None:
     assert export(ExportKind.SNAPSHOTS, market="B-USD") == []
 
 
+def test_rejected_rows_of_one_run_are_told_apart() -> None:
+    for run in (RUN, OTHER_RUN):
+        execute(A_RUN, run=run)
+        execute(REJECTED, run=run, symbol="A-USD", raw=run)
+    (row,) = export(ExportKind.REJECTED_ROWS, run=UUID(OTHER_RUN))
+    assert (row["run_id"], row["raw"]) == (OTHER_RUN, OTHER_RUN)
+    assert export(ExportKind.REJECTED_ROWS, run=UUID(int=9)) == []
+    with pytest.raises(InvalidRequest, match="run is no filter"):
+        export(ExportKind.SNAPSHOTS, run=UUID(RUN))
+
+
 def test_filters_that_mean_nothing_are_refused() -> None:
     with pytest.raises(InvalidRequest, match="granularity"):
         export(ExportKind.SNAPSHOTS, granularity=Granularity.DAILY)
@@ -164,8 +177,9 @@ def test_the_command_writes_the_whole_file_or_none(app: Flask, tmp_path: Path) -
     runner = app.test_cli_runner()
     good = runner.invoke(export_command, ["snapshots", "--out", str(out), "--start", "2026-03-02"])
     assert (good.exit_code, out.read_text().count("\n")) == (0, 4)
-    bad = runner.invoke(export_command, ["runs", "--out", str(tmp_path / "no"), "--market", "X"])
-    assert bad.exit_code == 1
+    for wrong in (["runs", "--market", "X"], ["snapshots", "--run", RUN]):
+        bad = runner.invoke(export_command, [*wrong, "--out", str(tmp_path / "no")])
+        assert bad.exit_code == 1
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
     printed = runner.invoke(export_command, ["snapshots", "--market", "A-USD"])
     assert Decimal(next(csv.DictReader(io.StringIO(printed.stdout)))["price"]) == 7

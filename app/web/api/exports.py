@@ -4,6 +4,7 @@ import threading
 from collections.abc import Generator
 from itertools import chain
 from typing import Annotated, Any, Self
+from uuid import UUID
 
 from flask import Response
 from pydantic import Field, RootModel, model_validator
@@ -34,6 +35,7 @@ class ExportQuery(QueryModel):
     granularity: Granularity | None = Field(default=None, description="Of candles only.")
     start: Instant | None = Field(default=None, description="ISO 8601 with zone, or a date (UTC).")
     end: Instant | None = Field(default=None, description="Exclusive; as `start`.")
+    run: UUID | None = Field(default=None, description="The id of a run; of rejected rows only.")
 
     @model_validator(mode="after")
     def _check_order(self) -> Self:

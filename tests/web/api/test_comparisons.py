@@ -221,6 +221,8 @@ def test_candles_are_narrowed_by_market_granularity_and_time(client: FlaskClient
         ("candles.csv?granularity=yearly", 422),
         ("candles.csv?start=2026-02-01&end=2026-01-01", 422),
         ("candles.csv?columns=price", 422),
+        ("rejected-rows.csv?run=x", 422),
+        ("candles.csv?run=00000000-0000-0000-0000-000000000001", 422),
     ],
 )
 def test_an_export_that_does_not_exist_is_refused(
