@@ -138,7 +138,7 @@ class Breaker:
             self._probe_at = self._clock() + wait
             self.opening_count += 1
             self._state = CacheState(CacheMode.FALLBACK, self._now(), reason)
-        observe_cache_mode(CacheMode.FALLBACK)
+        observe_cache_mode(CacheMode.FALLBACK, self._state.since)
         logger.warning("cache fell back to memory", extra={"reason": reason})
 
     def keep_while_open(self, change: Changes, keep: Callable[[], None]) -> bool:
@@ -185,7 +185,7 @@ class Breaker:
             self._slow_streak = 0
             self._is_probing = False
             self.is_open = False
-        observe_cache_mode(CacheMode.REDIS)
+        observe_cache_mode(CacheMode.REDIS, self._state.since)
         away_seconds = (self._state.since - away_since).total_seconds()
         logger.info("cache is back on redis", extra={"away_seconds": round(away_seconds, 3)})
         return True

@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
@@ -177,6 +178,11 @@ CACHE_READS = _counter(
 CACHE_MODE = _gauge(
     "cache_mode", "1 for a tier that serves the cache of a process now, 0 for the others.", "mode"
 )
+CACHE_MODE_SINCE = _gauge(
+    "cache_mode_timestamp_seconds",
+    "Unix time at which a process last began to serve its cache from this tier; 0 for the others.",
+    "mode",
+)
 SCHEDULER_JOB = _gauge(
     "scheduler_job_timestamp_seconds",
     "Unix time at which a job of the scheduler ended last, whatever came of it.",
@@ -210,6 +216,7 @@ _provider_calls = _counted(PROVIDER_CALLS)
 _provider_call_duration = _timed(PROVIDER_CALL_DURATION, _CALL_BUCKETS)
 _cache_reads = _counted(CACHE_READS)
 _cache_mode = _highest(CACHE_MODE)
+_cache_mode_since = _highest(CACHE_MODE_SINCE)
 _scheduler_job = _highest(SCHEDULER_JOB)
 _complained: set[str] = set()
 
@@ -263,12 +270,14 @@ def observe_cache_read(outcome: str) -> None:
     _without_harm(lambda: _of_cache_reads(outcome).inc())
 
 
-def observe_cache_mode(mode: str) -> None:
-    """Say which of `CACHE_MODES` serves the cache of this process from now on."""
+def observe_cache_mode(mode: str, since: datetime) -> None:
+    """Say which of `CACHE_MODES` serves the cache of this process, and since when."""
 
     def note() -> None:
         for known in CACHE_MODES:
-            _cache_mode.labels(known).set(float(known == mode))
+            is_present = known == mode
+            _cache_mode.labels(known).set(float(is_present))
+            _cache_mode_since.labels(known).set(since.timestamp() if is_present else 0.0)
 
     _without_harm(note)
 

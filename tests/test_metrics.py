@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -157,11 +158,12 @@ def test_processes_that_have_ended_are_added_up(tmp_path: Path) -> None:
 ONE_OF_TWO_FELL_BACK = """
 import os
 from prometheus_client.multiprocess import mark_process_dead
+from datetime import UTC, datetime
 from app.metrics import observe_cache_mode, observe_job, render_prometheus
 
 for mode in ("redis", "fallback"):
     if not (child := os.fork()):
-        observe_cache_mode(mode)
+        observe_cache_mode(mode, datetime(2026, 3, 4, tzinfo=UTC))
         observe_job("alerts")
         os._exit(0)
     os.waitpid(child, 0)
@@ -184,6 +186,9 @@ def test_a_cache_is_in_trouble_while_that_of_a_living_process_is(tmp_path: Path)
     modes = {mode: (("mode", mode),) for mode in CACHE_MODES}
     assert [both["cache_mode", modes[mode]] for mode in CACHE_MODES] == [1, 0, 1]
     assert [one["cache_mode", modes[mode]] for mode in CACHE_MODES] == [1, 0, 0]
+    since = [both["cache_mode_timestamp_seconds", modes[mode]] for mode in CACHE_MODES]
+    began_at = datetime(2026, 3, 4, tzinfo=UTC).timestamp()
+    assert since == [began_at, 0, began_at]
     ended_at = both["scheduler_job_timestamp_seconds", (("name", "alerts"),)]
     assert 0 <= time.time() - ended_at < 3600
 

@@ -33,7 +33,9 @@ def schema_head() -> str:
 
 def check_readiness(session: AnySession, house: House) -> Readiness:
     """Ask every part; the cache may be in fallback without making the process unready."""
-    parts = {"database": "ok", "migrations": "ok", "cache": house.cache_state().mode.value}
+    cache = house.cache_state()
+    parts = {"database": "ok", "migrations": "ok", "cache": cache.mode.value}
+    parts["cache_since"] = cache.since.isoformat(timespec="seconds").replace("+00:00", "Z")
     try:
         found = session.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
     except SQLAlchemyError:

@@ -68,7 +68,7 @@ class MetricValue:
 def load_samples(session: AnySession, house: House) -> list[MetricValue]:
     """Business and process numbers as plain values."""
     now = house.clock()
-    metrics.observe_cache_mode(house.cache_state().mode)
+    _observe_cache(house)
     samples = [*load_business(session, house), *metrics.process_samples()]
     return [
         MetricValue(item.name, item.metric.kind.value, item.value, dict(item.labels), now)
@@ -78,12 +78,17 @@ def load_samples(session: AnySession, house: House) -> list[MetricValue]:
 
 def load_scrape(session: AnySession, house: House) -> list[Sample]:
     """The business numbers for Prometheus; with the database away just that, for others go on."""
-    metrics.observe_cache_mode(house.cache_state().mode)
+    _observe_cache(house)
     try:
         return load_business(session, house)
     except SQLAlchemyError:
         session.rollback()
         return [Sample(metrics.DATABASE_UP, 0.0)]
+
+
+def _observe_cache(house: House) -> None:
+    state = house.cache_state()
+    metrics.observe_cache_mode(state.mode, state.since)
 
 
 def load_business(session: AnySession, house: House) -> list[Sample]:

@@ -27,15 +27,18 @@ _FRESHNESS = f"""
     WITH {FOLLOWED_AGES}
     SELECT (SELECT count(*) FROM alert WHERE state = 'firing') AS alert_count,
            (SELECT jsonb_agg(a) FROM (
-                SELECT severity, title AS headline, fired_at FROM alert WHERE state = 'firing'
-                ORDER BY CASE severity WHEN 'critical' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END,
-                         fired_at DESC, id DESC LIMIT :alerts_shown) a) AS alerts,
+                SELECT o.severity, o.title AS headline, o.fired_at, z.until_at AS snoozed_until
+                FROM alert o LEFT JOIN alert_snooze z
+                     ON z.rule = o.rule AND z.subject = o.subject AND z.until_at > :now
+                WHERE o.state = 'firing'
+                ORDER BY z.until_at IS NOT NULL,
+                         CASE o.severity WHEN 'critical' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END,
+                         o.fired_at DESC, o.id DESC LIMIT :alerts_shown) a) AS alerts,
            (SELECT to_jsonb(p) FROM schedule_pause p
             WHERE p.schedule = :schedule AND (p.until_at IS NULL OR p.until_at > :now)) AS pause,
            f.followed_count, f.market_count, f.newest, f.oldest, f.late_count,
-           (SELECT m.symbol FROM unnest(f.late_ids, f.late_at) late (id, observed_at)
-            JOIN market m ON m.id = late.id
-            ORDER BY late.observed_at, m.symbol LIMIT 1) AS oldest_symbol
+           (SELECT min(m.symbol) FROM unnest(f.late_ids, f.late_at) late (id, observed_at)
+            JOIN market m ON m.id = late.id WHERE late.observed_at = f.oldest) AS oldest_symbol
     FROM (
         SELECT count(*) AS followed_count, count(observed_at) AS market_count,
                max(observed_at) AS newest, min(observed_at) AS oldest,
@@ -79,7 +82,7 @@ def load_overview(session: AnySession, house: House) -> Overview:
         schedule_timezone=settings.ingestion_cron_timezone,
         scheduler_enabled=settings.scheduler_enabled,
         provider=settings.ingestion_provider,
-        cache_mode=house.cache_state().mode,
+        cache=house.cache_state(),
         market_count=fresh.market_count,
         alert_count=fresh.alert_count,
         alerts=tuple(map(_alert, fresh.alerts or ())),
@@ -101,7 +104,9 @@ def freshness_limit(house: House, now: datetime) -> timedelta:
 
 
 def _alert(row: dict[str, Any]) -> AlertLine:
-    return AlertLine(row["severity"], row["headline"], datetime.fromisoformat(row["fired_at"]))
+    until = datetime.fromisoformat(row["snoozed_until"]) if row["snoozed_until"] else None
+    fired_at = datetime.fromisoformat(row["fired_at"])
+    return AlertLine(row["severity"], row["headline"], fired_at, until)
 
 
 def _pause(row: dict[str, Any] | None) -> SchedulePauseView | None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
+from app.cache_breaker import CacheState
 from app.domain import MarketProblem, RunStatus, Trigger
 
 
@@ -295,11 +296,12 @@ class SchedulePauseView:
 
 @dataclass(frozen=True, slots=True)
 class AlertLine:
-    """An open alert in one line."""
+    """An open alert in one line; `snoozed_until` where somebody knows of it already."""
 
     severity: str
     headline: str
     fired_at: datetime
+    snoozed_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +321,7 @@ class Overview:
     schedule_timezone: str
     scheduler_enabled: bool
     provider: str
-    cache_mode: str
+    cache: CacheState
     market_count: int
     alert_count: int = 0
     alerts: tuple[AlertLine, ...] = ()

@@ -1,5 +1,6 @@
 """Whether the process lives and whether it can serve."""
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from sqlalchemy import text
 from app import create_app
 from app.extensions import db
 from tests.apps import load
+from tests.web.deck import Markup
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 
@@ -46,6 +48,16 @@ def test_with_its_schema_it_is_ready(client: FlaskClient) -> None:
     response = client.get("/readyz")
     assert response.status_code == 200
     assert response.json["status"] == "ready"
+
+
+def test_it_says_what_the_cache_is_and_since_when(client: FlaskClient) -> None:
+    parts = client.get("/readyz").json["parts"]
+    state = client.application.extensions["tapedeck"].cache_state()
+    assert parts["cache"] == state.mode.value == "memory"
+    assert datetime.fromisoformat(parts["cache_since"]) == state.since.replace(microsecond=0)
+    shown = Markup(client.get("/fragments/state").text)
+    drawn = {datetime.fromisoformat(tag["datetime"]) for tag in shown.all("time")}
+    assert state.since.replace(microsecond=0) in {at.replace(microsecond=0) for at in drawn}
 
 
 def test_with_another_schema_it_is_not_ready(client: FlaskClient) -> None:
