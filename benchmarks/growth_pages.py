@@ -8,6 +8,9 @@ from sqlalchemy import Engine, text
 from app import create_app
 from app.extensions import cache
 from app.services.house import House
+from app.services.operation_views import LookBack
+from app.services.paging import write_cursor
+from app.services.snapshot_order import SORTS
 from benchmarks.figures import Figure, at_most, ratio, say, seconds, timed
 from benchmarks.postgres import BenchServer, load, pooled
 from benchmarks.stored import store_markets, store_runs, tidy
@@ -18,47 +21,117 @@ ROUNDS = 15
 WARM_UP = 3
 BAR = 2.0
 # RUN stands for the newest run, DELIVERY for the newest delivery. Of an export the first part is
-# read.
-ADDRESSES: Mapping[str, str] = {
+# read. A search finds as many of many markets as of few, or nothing: then all are looked through.
+_COMPARED = "markets=M00001-USD,M00002-USD,M00003-USD"
+_OVERVIEW = {
     "overview": "/",
+    "overview-page": f"/?cursor={write_cursor(['500', 'M00500-USD'])}",
+    "overview-search": "/?search=m0001",
+    "overview-search-none": "/?search=nothing",
+    "overview-search-all": "/?search=usd",
+    "overview-search-by-price": "/?search=m0001&sort=-price",
+    **{f"overview-by-{name}": f"/?sort={name}" for name in (*SORTS, "symbol")},
+    **{f"overview-by-{name}-down": f"/?sort=-{name}" for name in (*SORTS, "symbol")},
+    "state": "/fragments/state",
+    "recent-runs": "/fragments/recent-runs",
+    "snapshots": "/fragments/snapshots",
+    "snapshots-search": "/fragments/snapshots?search=m0001",
+    "snapshots-by-price": "/fragments/snapshots?sort=-price",
+    "progress": "/fragments/progress",
+    "progress-run": "/fragments/progress/RUN",
+}
+_RUNS = {
     "runs": "/runs",
+    "runs-partial": "/runs?status=partial",
     "runs-failed": "/runs?status=failed&period=7d",
+    "runs-long": "/runs?period=30d&min_seconds=1",
+    "runs-by-trigger": "/runs?trigger=cron",
+    "runs-by-trigger-none": "/runs?trigger=cli",
+    "runs-by-provider": "/runs?provider=mock",
+    "runs-by-provider-none": "/runs?provider=nobody",
     "runs-search": "/runs?search=429",
+    "runs-search-none": "/runs?search=nowhere",
+    "runs-fragment": "/fragments/runs",
     "run": "/runs/RUN",
+    "run-errors": "/runs/RUN?level=error&moved=10",
+    "run-fragment": "/fragments/runs/RUN",
+}
+_MARKETS = {
     "markets": "/markets",
+    "markets-page": f"/markets?cursor={write_cursor(['M00500-USD'])}",
+    "markets-fresh": "/markets?freshness=fresh",
     "markets-late": "/markets?freshness=late",
+    "markets-never": "/markets?freshness=never",
+    "markets-by-kind": "/markets?asset_type=index",
+    "markets-by-provider": "/markets?provider=mock",
+    "markets-by-provider-none": "/markets?provider=nobody",
     "markets-search": "/markets?search=m0001",
+    "markets-search-none": "/markets?search=nothing",
+    "markets-search-all": "/markets?search=usd",
+    "markets-by-all": "/markets?search=usd&asset_type=index&provider=mock&freshness=fresh",
     "market": "/markets/M00007-USD",
-    "compare": "/compare?markets=M00001-USD,M00002-USD,M00003-USD",
-    "operations": "/operations?range=7d",
+    "market-daily": "/markets/M00007-USD?granularity=daily",
+    "market-facts": "/fragments/markets/M00007-USD/facts",
+    "market-sheet": "/fragments/markets/M00007-USD/sheet",
+    "market-candles": "/fragments/markets/M00007-USD/candles",
+    "data-watch": "/fragments/data-watch",
+    "compare": f"/compare?{_COMPARED}",
+    "compare-blank": "/compare",
+    "compare-fragment": f"/fragments/compare?{_COMPARED}",
+}
+_OPERATOR = {
+    **{f"operations-{span}": f"/operations?range={span}" for span in LookBack},
     "schedule": "/schedule",
+    "schedule-preview": "/schedule?expression=@hourly",
+    "schedule-state": "/fragments/schedule-state",
+    "schedule-ticks": "/fragments/ticks",
+    "schedule-jobs": "/fragments/jobs",
+    "schedule-preview-fragment": "/fragments/schedule-preview?expression=@hourly",
     "alerts": "/alerts",
+    "alerts-open": "/fragments/alerts-open",
     "alerts-history": "/alerts/history",
+    "alerts-history-by-rule": "/alerts/history?rule=run_failed&severity=warning",
     "alerts-rules": "/alerts/rules",
     "alerts-deliveries": "/alerts/deliveries",
+    "alerts-deliveries-dead": "/alerts/deliveries?status=dead",
+    "alerts-deliveries-sent": "/alerts/deliveries?status=sent",
     "alerts-delivery": "/alerts/deliveries/DELIVERY",
     "settings": "/settings",
     "about": "/about",
+}
+_MACHINES = {
     "badge": "/badge.svg",
+    "badge-json": "/badge.json",
+    "ready": "/readyz",
     "prometheus": "/metrics",
     "api-metrics": "/api/metrics",
     "api-snapshots": "/api/snapshots/latest?limit=250",
     "api-snapshots-by-price": "/api/snapshots/latest?limit=250&sort=-price",
     "api-markets": "/api/markets?limit=250",
+    "api-markets-search": "/api/markets?search=m0001",
     "api-market": "/api/markets/M00007-USD",
     "api-candles": "/api/markets/M00007-USD/candles?granularity=hourly",
-    "api-comparisons": "/api/comparisons?markets=M00001-USD,M00002-USD,M00003-USD",
+    "api-chart": "/api/markets/M00007-USD/chart?granularity=hourly&points=100",
+    "api-comparisons": f"/api/comparisons?{_COMPARED}",
+    "api-series": "/api/comparisons/series?market=M00001-USD&against=M00002-USD",
+    "api-correlations": f"/api/correlations?{_COMPARED}",
     "api-runs": "/api/runs?limit=250",
     "api-runs-by-trigger": "/api/runs?limit=250&trigger=backfill",
     "api-run": "/api/runs/RUN",
     "api-alerts": "/api/alerts?limit=250",
+    "api-alerts-rules": "/api/alerts/rules",
     "api-deliveries": "/api/alerts/deliveries?limit=250",
+    "api-delivery": "/api/alerts/deliveries/DELIVERY",
     "api-schedule": "/api/schedule?ticks=500",
     "export-snapshots": "/api/exports/snapshots.csv",
+    "export-snapshots-of-one": "/api/exports/snapshots.csv?market=M00007-USD",
     "export-candles": "/api/exports/candles.csv",
     "export-roi-statistics": "/api/exports/roi-statistics.csv",
+    "export-comparisons": "/api/exports/comparisons.csv",
     "export-runs": "/api/exports/runs.csv",
+    "export-rejected-rows": "/api/exports/rejected-rows.csv",
 }
+ADDRESSES: Mapping[str, str] = {**_OVERVIEW, **_RUNS, **_MARKETS, **_OPERATOR, **_MACHINES}
 
 
 class Deck:

@@ -1,5 +1,6 @@
 """The latest snapshots of 5,000 markets, with ten million snapshots stored and with a few."""
 
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.services.markets import load_latest_snapshots
@@ -18,6 +19,13 @@ _FILL = """
            0.0123, 0.1, 0.2, 0.3, 0.4, gen_random_uuid()
     FROM generate_series(:count, 1, -1) h, generate_series(1, :markets) m
 """
+# As the run does that stores them.
+_NOTE = """
+    UPDATE listing l SET observed_at = (
+        SELECT s.observed_at FROM market_snapshot s
+        WHERE s.market_id = l.market_id AND s.provider = l.provider
+        ORDER BY s.observed_at DESC LIMIT 1)
+"""
 
 
 class Tape:
@@ -27,6 +35,8 @@ class Tape:
         self._engine = pooled(url)
         add_markets(self._engine, MARKETS)
         fill(self._engine, "market_snapshot", _FILL, count=count, markets=MARKETS)
+        with self._engine.begin() as connection:
+            connection.execute(text(_NOTE))
 
     def read(self) -> float:
         """Seconds for a page by price: the newest snapshot of every market has to be read."""

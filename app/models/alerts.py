@@ -41,6 +41,7 @@ class Alert(Base):
             postgresql_where=text("state <> 'resolved'"),
         ),
         Index(None, "state", "id"),
+        Index(None, "rule", "fired_at"),
         _known("severity", "info", "warning", "critical"),
         _known("state", "pending", "firing", "resolved"),
         CheckConstraint("(state = 'resolved') = (resolved_at IS NOT NULL)", name="resolved_when"),

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, Identity, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Computed, Identity, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database.base import Base, MarketId, StoredAt, one_of
@@ -17,6 +17,11 @@ class Market(Base):
         UniqueConstraint("symbol"),
         CheckConstraint("symbol <> '' AND symbol = upper(symbol)", name="symbol_upper"),
         one_of("asset_type", AssetType),
+        # The few that have former symbols are looked through by themselves.
+        Index(None, "former_symbols", postgresql_using="gin"),
+        Index("ix_market_renamed", "id", postgresql_where=text("former_symbols <> '{}'")),
+        # How many there are of each kind is counted from the index alone; of each provider, too.
+        Index(None, "asset_type"),
     )
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
@@ -26,6 +31,10 @@ class Market(Base):
     quote: Mapped[str]
     former_symbols: Mapped[list[str]] = mapped_column(server_default="{}")
     created_at: Mapped[StoredAt]
+    # What it is found by, in lower case as ILIKE would make it for every row of every search.
+    searched: Mapped[str] = mapped_column(
+        Computed("lower(symbol || chr(10) || name)", persisted=True)
+    )
 
 
 class Listing(Base):
@@ -35,6 +44,7 @@ class Listing(Base):
     __table_args__ = (
         UniqueConstraint("provider", "provider_id", "quote"),
         UniqueConstraint("market_id", "provider"),
+        Index(None, "provider"),
         # The order of lists: by rank, those without one last.
         Index("ix_listing_order", "provider", text("coalesce(rank, 1000000 + market_id)")),
         # Each run changes every listing; with room on its page no index has to follow.

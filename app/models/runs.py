@@ -84,7 +84,16 @@ class RunStage(Base):
     """One named step of one attempt of a run, with its duration and counts."""
 
     __tablename__ = "run_stage"
-    __table_args__ = (PrimaryKeyConstraint("run_id", "attempt", "position"),)
+    __table_args__ = (
+        PrimaryKeyConstraint("run_id", "attempt", "position"),
+        # How long a stretch of time fetched, without a look into the stages of each run.
+        Index(
+            "ix_run_stage_fetch",
+            "started_at",
+            postgresql_include=["run_id", "attempt", "duration_ms"],
+            postgresql_where=text("name = 'fetch'"),
+        ),
+    )
 
     run_id: Mapped[UUID] = mapped_column(ForeignKey("ingestion_run.id", ondelete="CASCADE"))
     attempt: Mapped[int]

@@ -54,7 +54,10 @@ def _interval(column: str) -> dict[str, str]:
 
 
 _SYMBOL = (Column("symbol", "m.symbol", is_text=True),)
-_MARKET = "(SELECT id FROM market WHERE symbol = :market OR :market = ANY(former_symbols))"
+_MARKET = """
+    (SELECT id FROM market
+     WHERE symbol = :market OR former_symbols @> ARRAY[CAST(:market AS text)])
+"""
 _OF_MARKET = {"market": f"t.market_id IN {_MARKET}"}
 _PROVENANCE = (*_plain("run_id"), *_instants("stored_at"))
 

@@ -20,6 +20,10 @@ from app.errors import InvalidRequest, NotFound
 from app.services.export_columns import SOURCES, Column, Source
 
 ROWS_PER_BATCH = 2000
+_KNOWN = """
+    SELECT 1 FROM market
+    WHERE symbol = :symbol OR former_symbols @> ARRAY[CAST(:symbol AS text)]
+"""
 # What spreadsheets take for the beginning of a formula, or skip on the way to one.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -74,8 +78,7 @@ def guard(cell: str) -> str:
 
 
 def _check_market(connection: Connection, symbol: str | None) -> None:
-    known = text("SELECT 1 FROM market WHERE symbol = :symbol OR :symbol = ANY(former_symbols)")
-    if symbol and connection.execute(known, {"symbol": symbol}).first() is None:
+    if symbol and connection.execute(text(_KNOWN), {"symbol": symbol}).first() is None:
         raise NotFound(f"There is no market {symbol[:80]}.")
 
 

@@ -40,7 +40,7 @@ _IS_OF_AGE = {
     # Of several providers the newest counts.
     Freshness.LATE: f"m.id IN ({_WITH_AGE} < :late_before) AND NOT EXISTS "
     f"({_WITH_AGE} >= :late_before AND a.market_id = m.id)",
-    Freshness.NEVER: f"m.id NOT IN ({_WITH_AGE} IS NOT NULL)",
+    Freshness.NEVER: f"NOT EXISTS ({_WITH_AGE} IS NOT NULL AND a.market_id = m.id)",
 }
 _ROWS = f"""
     SELECT f.*, n.*

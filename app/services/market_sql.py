@@ -12,10 +12,12 @@ NEWEST = """
         ORDER BY s.observed_at DESC LIMIT 1
     ) s
 """
+# Those that were renamed are found apart, so that the planner can tell from `searched` alone how
+# many markets there will be.
 MARKET_IS_FOUND = """
-    (:search = '' OR m.symbol ILIKE :search OR m.name ILIKE :search
-     OR cardinality(m.former_symbols) > 0
-        AND EXISTS (SELECT FROM unnest(m.former_symbols) AS former WHERE former ILIKE :search))
+    (:search = '' OR m.searched LIKE lower(:search) OR m.id = ANY(ARRAY(
+        SELECT r.id FROM market r WHERE r.former_symbols <> '{}'
+        AND EXISTS (SELECT FROM unnest(r.former_symbols) AS former WHERE former ILIKE :search))))
 """
 MARKET_WITH_LISTINGS = """
     SELECT m.id, m.symbol, m.name, m.asset_type, m.quote, m.former_symbols, m.created_at,

@@ -108,7 +108,7 @@ _CANDLES = """
     WITH chosen AS (
         SELECT m.id, (SELECT l.provider FROM listing l WHERE l.market_id = m.id
                       ORDER BY l.seen_at DESC, l.provider LIMIT 1) AS provider
-        FROM market m WHERE m.symbol = :symbol OR :symbol = ANY(m.former_symbols)
+        FROM market m WHERE m.symbol = :symbol OR m.former_symbols @> ARRAY[CAST(:symbol AS text)]
         ORDER BY m.symbol <> :symbol LIMIT 1
     )
     SELECT a.opened_at, a.open, a.high, a.low, a.close, a.volume, a.average, a.volatility,
@@ -221,7 +221,7 @@ def find_market(session: AnySession, symbol: str) -> RowMapping:
     """The row that `build_market` reads, by present or former symbol; `NotFound` otherwise."""
     wanted = searchable(symbol).upper()
     where = """
-        WHERE m.symbol = :symbol OR :symbol = ANY(m.former_symbols)
+        WHERE m.symbol = :symbol OR m.former_symbols @> ARRAY[CAST(:symbol AS text)]
         GROUP BY m.id ORDER BY m.symbol <> :symbol LIMIT 1
     """
     row = session.execute(text(MARKET_WITH_LISTINGS + where), {"symbol": wanted}).mappings().first()

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from app.database.base import AnySession
 from app.domain import EPOCH_MONDAY, RunStatus
 from app.ingestion.stages import TITLES
-from app.models.followed import FOLLOWED_NEWEST
+from app.models.followed import FOLLOWED_AGES
 from app.services.figure_history import load_figure_history
 from app.services.figure_keeping import TABLE_SIZES
 from app.services.followed import followed_values
@@ -30,23 +30,29 @@ from app.services.operation_views import (
 STAGE_RUNS = 500
 OLDEST_MARKETS = 10
 _BAD = frozenset({RunStatus.FAILED.value, RunStatus.ABANDONED.value})
+# Only what is asked for: thousands of whole rows are slow to sort.
 _RUNS = """
     run AS (
-        SELECT * FROM ingestion_run WHERE started_at >= :start AND started_at < :end
+        SELECT {columns} FROM ingestion_run WHERE started_at >= :start AND started_at < :end
         ORDER BY started_at DESC LIMIT :most
     )
 """
+_COUNTED = """
+    id, attempt, status, started_at, finished_at, duration_ms, inserted, updated, unchanged,
+    rejected
+"""
 _HISTORY = f"""
-    WITH {_RUNS}, told AS (
+    WITH {_RUNS.format(columns=_COUNTED)}, told AS (
         SELECT r.*, f.duration_ms AS fetch_ms,
                status IN ('succeeded', 'partial') AS brought,
                max(finished_at) FILTER (WHERE r.status IN ('succeeded', 'partial')) OVER (
                    ORDER BY r.started_at ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
                ) AS before_at
-        FROM run r LEFT JOIN LATERAL (
-            SELECT s.duration_ms FROM run_stage s
-            WHERE s.run_id = r.id AND s.attempt = r.attempt AND s.name = 'fetch'
-        ) f ON true
+        FROM run r LEFT JOIN (
+            -- A stage starts after its run; the day is for clocks that differ.
+            SELECT run_id, attempt, duration_ms FROM run_stage
+            WHERE name = 'fetch' AND started_at >= CAST(:start AS timestamptz) - interval '1 day'
+        ) f ON f.run_id = r.id AND f.attempt = r.attempt
     ), counted AS (
         SELECT date_bin(make_interval(secs => :step), started_at, :start) AS began_at,
                count(*) FILTER (WHERE status = 'succeeded') AS succeeded,
@@ -76,13 +82,17 @@ _HISTORY = f"""
     ORDER BY b.began_at
 """  # noqa: S608 - made of constants
 _OUTCOMES = f"""
-    WITH {_RUNS}
-    SELECT provider, status, coalesce(error_class, '') AS error_class, count(*) AS runs,
-           sum(fetched) AS fetched, max(started_at) AS last_at,
-           (array_agg(id ORDER BY started_at DESC))[1] AS last_run_id,
-           (array_agg(error_message ORDER BY started_at DESC))[1] AS message
-    FROM run WHERE finished_at IS NOT NULL
-    GROUP BY provider, status, 3 ORDER BY last_at DESC
+    WITH {_RUNS.format(columns="provider, status, error_class, started_at, finished_at, fetched")}
+    SELECT o.*, r.id AS last_run_id, r.error_message AS message
+    FROM (
+        SELECT provider, status, coalesce(error_class, '') AS error_class, count(*) AS runs,
+               sum(fetched) AS fetched, max(started_at) AS last_at
+        FROM run WHERE finished_at IS NOT NULL GROUP BY provider, status, 3
+    ) o CROSS JOIN LATERAL (
+        SELECT id, error_message FROM ingestion_run
+        WHERE started_at = o.last_at AND provider = o.provider AND status = o.status
+          AND coalesce(error_class, '') = o.error_class LIMIT 1
+    ) r ORDER BY o.last_at DESC
 """  # noqa: S608
 _STAGES = """
     SELECT s.name, count(*) AS runs,
@@ -94,10 +104,14 @@ _STAGES = """
     JOIN run_stage s ON s.run_id = r.id AND s.attempt = r.attempt
     WHERE s.duration_ms IS NOT NULL GROUP BY s.name
 """
+# Only those that may be shown are named.
 _OLDEST = f"""
-    WITH {FOLLOWED_NEWEST}
-    SELECT symbol, observed_at, count(*) OVER () AS markets FROM newest_snapshot
-    ORDER BY observed_at NULLS FIRST, symbol LIMIT :limit
+    WITH {FOLLOWED_AGES}, oldest AS (
+        SELECT market_id, observed_at, count(*) OVER () AS markets FROM newest_snapshot
+        ORDER BY observed_at NULLS FIRST FETCH FIRST :limit ROWS WITH TIES
+    )
+    SELECT m.symbol, o.observed_at, o.markets FROM oldest o JOIN market m ON m.id = o.market_id
+    ORDER BY o.observed_at NULLS FIRST, m.symbol LIMIT :limit
 """  # noqa: S608 - the inner statement is a constant
 _PRESENT = f"""
     SELECT (SELECT coalesce(jsonb_agg(o), '[]') FROM ({_OLDEST}) o) AS oldest,

@@ -105,14 +105,20 @@ def load_run_facets(session: AnySession, wanted: RunFilter) -> RunFacets:
     """The counts beside the filters, in one query over the newest runs of the period."""
     conditions, values = _narrow(wanted)
     values["min_duration_ms"] = wanted.min_duration_ms
+    # An index is read twice sooner than what it told is put aside; a text is looked for once.
+    kept = "MATERIALIZED" if wanted.search else "NOT MATERIALIZED"
     statement = f"""
-        SELECT status, trigger, provider, grouping(status) = 1 AS is_total, count(*) AS looked_at,
+        WITH found AS {kept} (
+            SELECT status, trigger, provider, duration_ms
+            FROM ({_newest(wanted, conditions)}) newest
+            WHERE {_TEXT if wanted.search else "true"}
+        )
+        SELECT status, trigger, provider, false AS is_total, count(*) AS looked_at,
                count(*) FILTER (WHERE CAST(:min_duration_ms AS int) IS NULL
-                                OR duration_ms >= :min_duration_ms) AS runs,
-               {_MARKS} AS marks
-        FROM ({_newest(wanted, conditions)}) newest
-        WHERE {_TEXT if wanted.search else "true"}
-        GROUP BY GROUPING SETS ((status, trigger, provider), ())
+                                OR duration_ms >= :min_duration_ms) AS runs, NULL AS marks
+        FROM found GROUP BY status, trigger, provider
+        UNION ALL
+        SELECT NULL, NULL, NULL, true, count(*), 0, {_MARKS} FROM found
     """  # noqa: S608
     rows = session.execute(text(statement), values).mappings().all()
     total = next(row for row in rows if row["is_total"])

@@ -24,6 +24,11 @@ SORTS = ("rank", *_NUMBERS, "age")
 # As `ix_listing_order` has it.
 _PLACE = "coalesce(l.rank, 1000000 + l.market_id)"
 _LARGEST_PLACE = 2**31 - 1
+_LISTINGS = f"""
+    SELECT l.market_id, l.provider, l.observed_at, m.symbol
+    FROM listing l JOIN market m ON m.id = l.market_id
+    WHERE l.provider = :provider AND {MARKET_IS_FOUND}
+"""  # noqa: S608 - made of a constant
 # As PostgreSQL and `str` of a Decimal write what the validation lets through.
 _NUMBER = re.compile(r"-?[0-9]{1,250}(\.[0-9]{1,1200})?(E[+-]?[0-9]{1,4})?", re.ASCII)
 
@@ -90,27 +95,33 @@ class SnapshotOrder:
         column = _NUMBERS.get(self.name, "price")
         number = column if self.name in _NUMBERS else "(-extract(epoch FROM observed_at))"
         key = f"(-{number})" if self.is_descending else f"({number})"
-        listings = f"""
-            SELECT l.market_id, l.provider, m.symbol
-            FROM listing l JOIN market m ON m.id = l.market_id
-            WHERE l.provider = :provider AND {MARKET_IS_FOUND}
-        """  # noqa: S608
         condition = (
             f"({key} IS NULL, coalesce({key}, 0), symbol) > "
             "(CAST(:is_null AS boolean), CAST(:value AS numeric), :symbol)"
         )
+        # Sorted as it is stored: the key is made for those only that are shown.
+        order = f"{self._stored_order} NULLS LAST, symbol"
         return f"""
-            WITH {with_values(listings, column, carry=["symbol"])}, page AS (
-                SELECT market_id, provider, observed_at, {key} AS sort_key FROM newest_snapshot
+            WITH {with_values(_LISTINGS, column, carry=["symbol"])}, page AS (
+                SELECT market_id, provider, observed_at, {column}, symbol FROM newest_snapshot
                 WHERE {"true" if is_first else condition}
-                ORDER BY {key} IS NULL, {key}, symbol LIMIT :limit
+                ORDER BY {order} LIMIT :limit
+            ), keyed AS (
+                SELECT market_id, provider, observed_at, {key} AS sort_key FROM page
             )
             SELECT {SNAPSHOT_COLUMNS}, p.sort_key
-            FROM page p JOIN market m ON m.id = p.market_id
+            FROM keyed p JOIN market m ON m.id = p.market_id
             JOIN market_snapshot s ON s.market_id = p.market_id AND s.provider = p.provider
                  AND s.observed_at = p.observed_at
-            ORDER BY p.sort_key IS NULL, p.sort_key, m.symbol
+            ORDER BY p.sort_key, m.symbol
         """  # noqa: S608
+
+    @property
+    def _stored_order(self) -> str:
+        """The column that the order is by; the younger, the later."""
+        if self.name == "age":
+            return f"observed_at {'ASC' if self.is_descending else 'DESC'}"
+        return f"{_NUMBERS[self.name]} {self._direction}"
 
 
 def _place(text: str) -> int:

@@ -86,6 +86,7 @@ def test_it_is_what_each_history_ends_with(seed: int) -> None:
         "s.market_id = l.market_id AND s.provider = l.provider) WHERE market_id <= 6"
     )
     assert rows(_AGES) == ages
+    assert rows(_VALUES) == rows(_ONE_BY_ONE.format(more=", s.volume", join="INNER"))
 
 
 @pytest.mark.usefixtures("app")
@@ -98,6 +99,20 @@ def test_a_market_that_all_others_have_left_behind_is_found_in_its_own_history()
         (1, "mock"): NOW - timedelta(minutes=500_000),
         (2, "mock"): NOW,
     }
+
+
+@pytest.mark.usefixtures("app")
+def test_the_value_of_a_snapshot_that_is_gone_is_that_of_the_one_before() -> None:
+    observe(1, "mock", 3, volume=1)
+    observe(1, "mock", 60, volume=5)
+    observe(2, "mock", 3)
+    execute("UPDATE listing SET observed_at = :at WHERE provider = 'mock'",
+            at=NOW - timedelta(minutes=3))  # fmt: skip
+    execute("DELETE FROM market_snapshot WHERE market_id = 1 AND volume = 1")
+    assert rows(_VALUES) == [
+        (1, "mock", NOW - timedelta(minutes=60), 5),
+        (2, "mock", NOW - timedelta(minutes=3), 7),
+    ]
 
 
 @pytest.mark.usefixtures("app")

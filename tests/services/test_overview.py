@@ -122,6 +122,19 @@ def test_one_late_market_of_several_is_told_by_name(app: Flask) -> None:
     assert "5 h" in state.headline + state.reason
 
 
+def test_the_oldest_of_several_late_markets_is_told_and_of_two_as_old_the_first_by_symbol(
+    database_url: str,
+) -> None:
+    with seeded_app(database_url, ingestion_markets="A-USD,C-USD,B-USD") as app:
+        add_markets(["A-USD", "C-USD", "B-USD"])
+        add_run()
+        for market_id, hours in ((1, 5), (2, 7), (3, 7)):
+            execute("UPDATE market_snapshot SET observed_at = :at WHERE market_id = :id",
+                    at=NOW - timedelta(hours=hours), id=market_id)  # fmt: skip
+        headline = load_overview(db.session, app.extensions["tapedeck"]).state.headline
+    assert headline.startswith("B-USD and 2 more of 3 markets are late, up to 7 h old")
+
+
 def test_a_market_that_is_no_longer_followed_is_not_late(app: Flask) -> None:
     add_markets(["A-USD", "B-USD", "GONE-USD"])
     add_run()
