@@ -74,8 +74,8 @@ def list_command(show_all: bool) -> None:
     receiver = load_receiver(db.session, house)
     where = f"They go to {receiver.host}" if receiver.is_set else "They are sent nowhere"
     click.echo(
-        f"{len(alerts)} alerts. {where}; {receiver.waiting_count} deliveries wait, "
-        f"{receiver.dead_count} are dead.",
+        f"{counted(len(alerts), 'alert')}. {where}; {receiver.waiting_count} waiting to be sent, "
+        f"{receiver.dead_count} given up.",
         err=True,
     )
 
@@ -104,7 +104,12 @@ def snooze_command(alert_id: int, minutes: int, reason: str) -> None:
 def replay_command(delivery_ids: tuple[str, ...]) -> None:
     """Queue dead deliveries anew, all of them without an id."""
     count = _or_exit(lambda: replay_deliveries(db.session, _house(), *delivery_ids))
-    click.echo(f"{count} deliveries wait again")
+    click.echo(f"{counted(count, 'delivery', 'deliveries')} queued again")
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """`1 alert`, `2 alerts`."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def _line(alert: AlertView) -> str:

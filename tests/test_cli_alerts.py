@@ -30,7 +30,7 @@ def test_the_list_shows_what_is_wrong_and_where_alerts_go(app: Flask) -> None:
     assert result.exit_code == 0
     (line,) = result.stdout.splitlines()
     assert line.split()[1:5] == ["critical", "firing", "2026-11-20", "12:00"]
-    assert "They go to 127.0.0.1; 1 deliveries wait" in result.stderr
+    assert "They go to 127.0.0.1; 1 waiting to be sent" in result.stderr
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (500, 1)])
@@ -64,4 +64,4 @@ def test_an_unknown_alert_is_one_line_and_status_one(app: Flask) -> None:
 
 def test_replay_says_how_many_wait_again(app: Flask) -> None:
     result = app.test_cli_runner().invoke(args=["alerts", "replay"])
-    assert (result.exit_code, result.stdout) == (0, "0 deliveries wait again\n")
+    assert (result.exit_code, result.stdout) == (0, "0 deliveries queued again\n")

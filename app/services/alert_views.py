@@ -11,7 +11,9 @@ class AlertView:
     """One alert: pending (it must last before it counts), firing or resolved.
 
     `title` is the rule's own in short, `headline` and `text` say what is wrong, `value` is the
-    measured figure. `notified_at` is when it was last to be told, None where it never was.
+    measured figure. `notified_at` is when it was last to be told, None where it never was;
+    `told_at` is when a receiver last took it. The delivery is that of its newest notice: waiting,
+    sent or dead, and None where it was for nobody.
     """
 
     id: int
@@ -32,6 +34,10 @@ class AlertView:
     snoozed_until: datetime | None
     snoozed_by: str
     snooze_reason: str
+    told_at: datetime | None
+    delivery_id: str | None
+    delivery_status: str | None
+    delivery_error: str
 
 
 @dataclass(frozen=True, slots=True)

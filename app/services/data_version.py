@@ -19,7 +19,8 @@ from sqlalchemy.exc import OperationalError
 _RENEWED_AFTER = 0.8
 _READ = """
     SELECT (SELECT token FROM data_version WHERE kind = 'data'),
-           (SELECT max(paused_at) FROM schedule_pause), r.id, r.status, r.attempt
+           (SELECT string_agg(concat(schedule, xmin), ' ' ORDER BY schedule) FROM schedule_pause),
+           (SELECT token FROM data_version WHERE kind = 'alerts'), r.id, r.status, r.attempt
     FROM (SELECT 1) one LEFT JOIN LATERAL (
         SELECT id, status, attempt FROM ingestion_run ORDER BY started_at DESC, id DESC LIMIT 1
     ) r ON true
@@ -28,7 +29,8 @@ _READ = """
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """What is stored now: `data` changes with market data, `runs` with run status and pauses."""
+    """What is stored now: `data` changes with market data, `runs` with run status, pauses and
+    alerts that were snoozed."""
 
     data: str
     runs: str
@@ -140,10 +142,10 @@ class DataVersion:
             self._connection.autocommit = True
         with self._connection.cursor() as cursor:
             cursor.execute(_READ)
-            token, paused_at, run_id, status, attempt = cursor.fetchone()
+            token, pauses, alerts, run_id, status, attempt = cursor.fetchone()
         return Versions(
             data=str(token or "none"),
-            runs=f"{run_id}.{status}.{attempt}.{paused_at and int(paused_at.timestamp() * 1e6)}",
+            runs=f"{run_id}.{status}.{attempt}.{pauses}.{alerts}",
             has_active_run=status == "running",
         )
 

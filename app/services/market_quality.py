@@ -46,8 +46,9 @@ HOURS_WITH_RUNS = f"""
 class QualityGap:
     """Missing hourly candles in `[start_at, end_at)` with one cause.
 
-    `cause` is no_run, run_failed, market_failed or no_data (runs were good, the provider had
-    nothing for these hours).
+    `cause` is no_run, run_failed, market_failed or no_data (runs were good, but brought nothing for
+    these hours that could be kept). Candles that were set aside leave no instant behind, so they
+    are among no_run and no_data.
     """
 
     start_at: datetime

@@ -1,6 +1,6 @@
 """The Jinja filters: values as small, safe pieces of HTML with their exact form beside them."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import TypeGuard
@@ -21,6 +21,7 @@ from app.web.formats import (
     age_text,
     clean_name,
     compact_text,
+    countdown_text,
     duration_text,
     exact,
     instant_text,
@@ -37,6 +38,7 @@ from app.web.words import (
     STATUS_MEANINGS,
     cause_words,
     choice_words,
+    length_words,
     level_words,
     null_reason_words,
     outcome_words,
@@ -81,9 +83,9 @@ def init_app(app: Flask) -> None:
         duration=duration,
         elapsed_ms=elapsed_ms,
         ago=ago,
+        countdown=countdown,
         instant=instant,
         clock=clock,
-        second_after=second_after,
         name=name,
         level_words=level_words,
         status_words=status_words,
@@ -92,6 +94,7 @@ def init_app(app: Flask) -> None:
         outcome_words=outcome_words,
         cause_words=cause_words,
         choice_words=choice_words,
+        length_words=length_words,
         plural=plural,
     )
     app.jinja_env.globals.update(
@@ -186,6 +189,11 @@ def ago(value: datetime | None) -> Markup:
     return _time(value, age_text(value, house().clock()), "age")
 
 
+def countdown(value: datetime) -> Markup:
+    """How far ahead an instant is; once it is reached, the page says that it is due."""
+    return _time(value, countdown_text(value, house().clock()), "age countdown")
+
+
 def instant(value: datetime | None) -> Markup:
     """The exact instant in UTC."""
     return no_value() if value is None else _time(value, instant_text(value), "instant")
@@ -194,11 +202,6 @@ def instant(value: datetime | None) -> Markup:
 def clock(value: datetime) -> Markup:
     """The time of day of an instant near by: `14:05:09 UTC`."""
     return _time(value, f"{value.astimezone(UTC):%H:%M:%S} UTC", "instant")
-
-
-def second_after(value: datetime) -> str:
-    """An exclusive end for an address that holds everything up to this instant."""
-    return (value + timedelta(seconds=1)).isoformat()
 
 
 def name(text: str | None, limit: int = 48) -> Markup:

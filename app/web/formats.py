@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from functools import lru_cache
 
@@ -37,17 +37,16 @@ def price_text(value: Decimal) -> str:
         return compact_text(value, digits=5)
     if size >= 1:
         return f"{_rounded(value, places=2 if size >= 1000 else 5 - size.adjusted()):,f}"
-    short = _significant(value, 5)
-    return _subscript_zeros(short) if abs(short) < Decimal("0.0001") and value else _plain(short)
+    return _small_text(_significant(value, 5))
 
 
 def compact_text(value: Decimal, *, digits: int = 3) -> str:
-    """A large amount in short: `1.23 B`, `845 K`, `1,230 T`; small ones keep their digits."""
+    """A large amount in short: `1.23 B`, `845 K`, `1,230 T`; small ones read as prices do."""
     for size, suffix in _COMPACT:
         # 999,999 rounds to 1,000 K: the larger unit takes it over.
         if abs(_significant(value, digits)) >= size:
             return f"{_at_most(value.scaleb(-size.adjusted(), _WIDE), digits):,f} {suffix}"
-    return _plain(_significant(value, digits))
+    return _small_text(_significant(value, digits))
 
 
 def signed_text(value: Decimal) -> str:
@@ -106,6 +105,11 @@ def age_text(instant: datetime, now: datetime) -> str:
     return f"{coarse} ago" if seconds > 0 else f"in {length}"
 
 
+def countdown_text(instant: datetime, now: datetime) -> str:
+    """How far ahead something is due, `due now` from that instant on."""
+    return age_text(instant, now) if instant - now >= timedelta(seconds=1) else "due now"
+
+
 def instant_text(instant: datetime) -> str:
     """The exact instant for people: `2026-03-04 05:06:07 UTC`."""
     return instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -148,6 +152,10 @@ def _at_most(value: Decimal, digits: int) -> Decimal:
     """Rounded to `digits` significant digits, but never inside the whole part."""
     places = max(0, digits - 1 - max(0, value.adjusted()))
     return value.quantize(Decimal(1).scaleb(-places), context=_WIDE)
+
+
+def _small_text(value: Decimal) -> str:
+    return _subscript_zeros(value) if value and abs(value) < Decimal("0.0001") else _plain(value)
 
 
 def _subscript_zeros(value: Decimal) -> str:

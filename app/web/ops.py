@@ -9,7 +9,6 @@ from flask import Blueprint, current_app, flash, redirect, render_template, requ
 from flask.blueprints import BlueprintSetupState
 from werkzeug.wrappers import Response
 
-from app.alerts.rules import Severity
 from app.errors import InvalidRequest
 from app.extensions import db
 from app.services.about import load_about
@@ -39,20 +38,14 @@ ops = Blueprint("ops", __name__)
 SETTINGS = "tapedeck_settings"
 LONGEST_EXPRESSION = 200
 MOST_MINUTES = 366 * 24 * 60
+KEPT = "kept"
 
 
 @ops.record_once
 def add_words(state: BlueprintSetupState) -> None:
     """Hand the operator's templates what they call, macros included."""
-    state.app.jinja_env.globals.update(mark_of=mark_of, swatch=swatch, is_told=is_told)
+    state.app.jinja_env.globals.update(mark_of=mark_of, swatch=swatch)
     state.app.jinja_env.filters.update(size=size_words, lasting=length_words)
-
-
-def is_told(severity: Severity) -> bool:
-    """Whether an alert of this severity is sent to anybody, or shown only."""
-    settings = house().settings
-    least = Severity(settings.alert_min_severity)
-    return settings.alert_webhook_url is not None and severity.rank >= least.rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +150,11 @@ def about() -> str:
 def read_end(form: Mapping[str, str], *, now: datetime) -> datetime | None:
     """When a pause ends: the instant of `until` (UTC), else `minutes` from now, else never.
 
-    `InvalidRequest` for what is neither.
+    With `kept` for the minutes it is the end that the pause had. `InvalidRequest` for what is none.
     """
     until, minutes = form.get("until", "").strip(), form.get("minutes", "").strip()
+    if minutes == KEPT:
+        until, minutes = until or form.get("kept_until", "").strip(), ""
     if until:
         try:
             return datetime.fromisoformat(until).replace(tzinfo=UTC)

@@ -1,6 +1,8 @@
 """What the codes of the domain are called on a page."""
 
-from app.domain import NullReason, RunStatus, Trigger
+from datetime import timedelta
+
+from app.domain import DAY, HOUR, WEEK, NullReason, RunStatus, Trigger
 
 STATUS_WORDS = {
     "pending": "waiting",
@@ -56,10 +58,10 @@ OUTCOME_WORDS = {
     "missing": "no price yet",
 }
 CAUSE_WORDS = {
-    "no_run": "no run in that hour",
-    "run_failed": "every run failed",
+    "no_run": "no run in that hour, and no later one brought a sound candle",
+    "run_failed": "every run in that hour failed",
     "market_failed": "this market could not be served",
-    "no_data": "runs were good, but the provider had nothing",
+    "no_data": "runs were good, but no sound candle came",
 }
 CHOICE_WORDS = {
     "pinned": "pinned in the settings",
@@ -105,3 +107,11 @@ def cause_words(cause: str) -> str:
 def choice_words(chosen_by: str) -> str:
     """Who tied a market to a provider's id, in words."""
     return CHOICE_WORDS.get(chosen_by, chosen_by)
+
+
+def length_words(length: timedelta) -> str:
+    """How long a candle is, in the largest unit it is whole in: `6 hours`, `1 day`."""
+    units = ((WEEK, "week"), (DAY, "day"), (HOUR, "hour"))
+    unit, name = next((unit, name) for unit, name in units if unit == HOUR or not length % unit)
+    number = length // unit
+    return f"{number} {name}{'' if number == 1 else 's'}"

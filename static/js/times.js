@@ -27,11 +27,16 @@ function ageText(instant, now) {
   return seconds > 0 ? `${length.replace(/(min) \d+ s$/, "$1")} ago` : `in ${length}`;
 }
 
+function countdownText(instant, now) {
+  return instant - now >= 1000 ? ageText(instant, now) : "due now";
+}
+
 function refresh() {
   if (document.hidden) return;
   const now = Date.now() + offset;
   for (const time of document.querySelectorAll("time.age")) {
-    const text = ageText(Date.parse(time.dateTime), now);
+    const words = time.classList.contains("countdown") ? countdownText : ageText;
+    const text = words(Date.parse(time.dateTime), now);
     if (time.textContent !== text) time.textContent = text;
   }
 }

@@ -13,7 +13,7 @@ from tests.web.deck import Markup
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 FAILURES: dict[int, tuple[Exception, str]] = {
-    404: (NotFound("There is no run 7."), "It may have been misspelt"),
+    404: (NotFound("There is no run 7."), "may be misspelt"),
     422: (InvalidRequest("That is no status.", ["status is 'x'"]), "Go back and correct it"),
     500: (ValueError("inner matter"), "The data is as it was"),
     503: (StorageError("away"), "tries again by itself"),

@@ -11,6 +11,7 @@ from app.web.formats import (
     age_text,
     clean_name,
     compact_text,
+    countdown_text,
     duration_text,
     exact,
     price_text,
@@ -52,7 +53,8 @@ def test_prices_are_readable_at_every_size(given: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("given", "shown"),
     [("950", "950"), ("999999", "1.00 M"), ("845123", "845 K"), ("1.234e9", "1.23 B"),
-     ("1e13", "10.0 T"), ("1e15", "1,000 T"), ("0.5", "0.5"), ("-2500000", "-2.50 M")],
+     ("1e13", "10.0 T"), ("1e15", "1,000 T"), ("0.5", "0.5"), ("-2500000", "-2.50 M"),
+     ("0.0000000000009876", "0.0₁₂988"), ("0", "0")],
 )  # fmt: skip
 def test_amounts_are_short(given: str, shown: str) -> None:
     assert compact_text(Decimal(given)) == shown
@@ -128,3 +130,10 @@ def test_a_cleaned_name_is_printable_short_and_stays_as_it_is(text: str) -> None
     assert len(name) <= 48
     assert name.isprintable()
     assert clean_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(42, "in 42 s"), (0.4, "due now"), (0, "due now"), (-90, "due now")]
+)
+def test_what_was_counted_down_to_is_due_and_not_past(seconds: float, words: str) -> None:
+    assert countdown_text(NOW + timedelta(seconds=seconds), NOW) == words

@@ -126,7 +126,7 @@ def test_a_fragment_is_the_element_that_its_page_draws(
 def test_empty_pages_say_what_to_do(client: FlaskClient) -> None:
     assert "No run ended in this range" in client.get("/operations").text
     assert "No tick has been due yet" in client.get("/schedule").text
-    assert "Nothing is wrong" in client.get("/alerts").text
+    assert "No open alert" in client.get("/alerts").text
     assert "ALERT_WEBHOOK_URL" in client.get("/alerts").text
     assert "Nothing has been sent yet" in client.get("/alerts/deliveries").text
     assert "No rule has ever found anything" in client.get("/alerts/history").text
@@ -182,6 +182,21 @@ def test_the_schedule_is_paused_and_resumed_by_forms(app: Flask, client: FlaskCl
     resumed = send_form(client, "/schedule/resume", page="/schedule")
     assert resumed.status_code == 303
     assert count_rows(app, "schedule_pause") == 0
+
+
+def test_other_words_for_a_pause_leave_its_end_alone(app: Flask, client: FlaskClient) -> None:
+    fields = {"reason": "moving", "author": "Ada", "minutes": "60"}
+    send_form(client, "/schedule/pause", page="/schedule", **fields)
+    end = execute(app, "SELECT until_at FROM schedule_pause")
+    kept = next(
+        tag["value"]
+        for tag in Markup(client.get("/schedule").text).all("input")
+        if tag.get("name") == "kept_until"
+    )
+    changed = {"reason": "still moving", "minutes": "kept", "kept_until": str(kept)}
+    send_form(client, "/schedule/pause", page="/schedule", **changed)
+    assert execute(app, "SELECT reason FROM schedule_pause") == "still moving"
+    assert execute(app, "SELECT until_at FROM schedule_pause") == end
 
 
 @pytest.mark.parametrize(
