@@ -16,6 +16,9 @@ from tests.processes import WebProcess, serving
 # A machine that is busy with other tests may take its time.
 expect.set_options(timeout=15_000)
 
+# `make browser` and CI run everything, `make test` what an operator does and every page once.
+SHORT_FORM = ("test_operator", "test_every_page")
+HERE = "tests/browser"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = [
     "--no-sandbox",
@@ -37,6 +40,19 @@ SITE = {
     "MOCK_FAIL_MARKETS": "SPX",
     "MOCK_DELAY_SECONDS": "0.6",
 }
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the short form does not need, unless these tests are asked for."""
+    if os.environ.get("CI") or any(HERE in argument for argument in config.args):
+        return
+    left_out = [item for item in items if HERE in item.nodeid and not _is_in_short_form(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _is_in_short_form(item: pytest.Item) -> bool:
+    return item.path.stem in SHORT_FORM
 
 
 @dataclass
