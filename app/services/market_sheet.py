@@ -1,4 +1,4 @@
-"""One market in full: what is known of it now, its candles, its history and how whole that is."""
+"""One market but for its candles: what is known of it now, its history, how whole that is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import RowMapping, text
 
 from app.database.base import AnySession
-from app.domain import Granularity
 from app.errors import InvalidRequest, NotFound
 from app.services.market_quality import (
     HAS_GAPS,
@@ -19,24 +18,17 @@ from app.services.market_quality import (
     quality_values,
 )
 from app.services.market_sql import MARKET_WITH_LISTINGS, SNAPSHOT_COLUMNS
-from app.services.markets import (
-    build_candle,
-    build_market,
-    build_snapshot,
-    load_comparisons,
-    load_statistics,
-)
+from app.services.markets import build_market, build_snapshot, load_comparisons, load_statistics
 from app.services.paging import read_cursor, write_cursor
 from app.services.searching import searchable
-from app.services.views import CandleView, LatestSnapshot, MarketDetail
+from app.services.views import LatestSnapshot, MarketDetail
 
 SNAPSHOTS_SHOWN = 25
-CANDLES_SHOWN = 168
 _MARKET = f"""
     SELECT found.*, openings,
            CASE WHEN {HAS_GAPS} THEN {HOURS_WITH_RUNS} ELSE '{{}}' END AS runs
     FROM ({MARKET_WITH_LISTINGS}
-          WHERE m.symbol = :symbol OR :symbol = ANY(m.former_symbols)
+          WHERE m.symbol = :symbol OR m.former_symbols @> ARRAY[CAST(:symbol AS text)]
           GROUP BY m.id ORDER BY m.symbol <> :symbol LIMIT 1) found
     CROSS JOIN LATERAL (SELECT {OPENINGS} AS openings) o
 """  # noqa: S608 - made of constants
@@ -59,13 +51,6 @@ _SNAPSHOTS = f"""
     WHERE m.id = :market_id
     ORDER BY s.observed_at DESC, s.provider DESC
 """  # noqa: S608
-_CANDLES = """
-    SELECT opened_at, open, high, low, close, volume, average, volatility, change_pct, sample_count,
-           is_final, basis, provider, run_id
-    FROM market_aggregate
-    WHERE market_id = :market_id AND provider = :provider AND granularity = :granularity
-    ORDER BY opened_at DESC LIMIT :limit
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +63,9 @@ class SnapshotHistory:
 
 @dataclass(frozen=True, slots=True)
 class MarketSheet:
-    """All that the page of a market shows; `quality` is None without hourly candles."""
+    """What is shown of a market beside its chart; `quality` is None without hourly candles."""
 
     detail: MarketDetail
-    candles: tuple[CandleView, ...]
     history: SnapshotHistory
     quality: MarketQuality | None
 
@@ -90,11 +74,10 @@ def load_market_sheet(
     session: AnySession,
     symbol: str,
     *,
-    granularity: Granularity,
     now: datetime,
     cursor: str | None = None,
 ) -> MarketSheet:
-    """One market in five queries.
+    """One market in four queries.
 
     A former symbol finds it too. `NotFound` for an unknown one, `InvalidRequest` for a bad cursor.
     """
@@ -113,7 +96,6 @@ def load_market_sheet(
     )
     return MarketSheet(
         detail=detail,
-        candles=_load_candles(session, detail, key, granularity),
         history=history,
         quality=judge_quality(row["openings"], row["runs"], until=spans["quality_until"]),
     )
@@ -144,15 +126,3 @@ def _read_cursor(cursor: str | None) -> tuple[datetime | None, str]:
         return datetime.fromisoformat(values[0] or ""), values[1] or ""
     except ValueError:
         raise InvalidRequest("The cursor is not one that this server gave out.") from None
-
-
-def _load_candles(
-    session: AnySession, detail: MarketDetail, key: dict[str, Any], granularity: Granularity
-) -> tuple[CandleView, ...]:
-    listings = sorted(detail.market.listings, key=lambda listing: listing.provider)
-    if not listings:
-        return ()
-    newest = max(listings, key=lambda listing: listing.seen_at)
-    values = {"provider": newest.provider, "granularity": granularity.value, "limit": CANDLES_SHOWN}
-    rows = session.execute(text(_CANDLES), key | values).mappings().all()
-    return tuple(build_candle(row) for row in reversed(rows))

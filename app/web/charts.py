@@ -11,8 +11,9 @@ from functools import lru_cache
 
 from markupsafe import Markup
 
+from app.services.candle_chart import ChartCandle
 from app.services.market_quality import MarketQuality
-from app.services.views import CandleView, StageView
+from app.services.views import StageView
 from app.web.formats import duration_text, instant_text, price_text
 from app.web.html import Shape
 from app.web.words import cause_words
@@ -104,7 +105,7 @@ def stage_bar(stage: StageView, started_at: datetime, total_ms: float) -> Markup
     return _bar(offset=min(offset, 100 - width), width=width, status=stage.status)
 
 
-def candle_line(candles: Sequence[CandleView], *, width: int = 960, height: int = 280) -> Markup:
+def candle_line(candles: Sequence[ChartCandle], *, width: int = 960, height: int = 280) -> Markup:
     """The closes of candles, oldest first, as a filled line with lowest and highest price."""
     closes = [float(candle.close) for candle in candles]
     if len(closes) < 2:
@@ -124,7 +125,7 @@ def candle_line(candles: Sequence[CandleView], *, width: int = 960, height: int 
     )  # fmt: skip
 
 
-def drawdown_line(candles: Sequence[CandleView], *, width: int = 960, height: int = 120) -> Markup:
+def drawdown_line(candles: Sequence[ChartCandle], *, width: int = 960, height: int = 120) -> Markup:
     """How far each close of candles, oldest first, lies under the highest close before it."""
     depths = _drawdowns([float(candle.close) for candle in candles])
     if len(depths) < 2:

@@ -5,8 +5,7 @@ from flask import Blueprint, Response, make_response, render_template, request, 
 from app.domain import Trigger
 from app.errors import InvalidRequest, RunAlreadyActive
 from app.extensions import db
-from app.services.market_sheet import CANDLES_SHOWN, load_market_sheet
-from app.services.markets import load_candles
+from app.services.market_sheet import load_market_sheet
 from app.services.run_search import load_run_facets, search_runs
 from app.services.run_sheet import load_run_sheet
 from app.services.runs import load_active_run, load_run
@@ -14,12 +13,12 @@ from app.web.addresses import (
     RunQuery,
     RunSheetQuery,
     SnapshotQuery,
-    read_granularity,
     read_symbols,
 )
+from app.web.candle_query import CandleQuery
 from app.web.compare import CompareQuery, load_shown
 from app.web.house import house
-from app.web.pages import REQUESTED_BY
+from app.web.pages import REQUESTED_BY, load_shown_chart
 from app.web.pieces import OverviewPieces
 from app.web.progress import RunProgress
 
@@ -141,28 +140,21 @@ def market_sheet(symbol: str) -> str:
 
 @fragments.get("/markets/<path:symbol>/candles")
 def candles(symbol: str) -> str:
-    """The candles of a market in one granularity."""
-    granularity = read_granularity(request.args)
-    rows = load_candles(
-        db.session, symbol, granularity=granularity, start=None, end=None, limit=CANDLES_SHOWN
-    )
-    return render_template(
-        "fragments/_candles.html", symbol=symbol, candles=rows, granularity=granularity
-    )
+    """The candles of a market in one granularity and range."""
+    query = CandleQuery.read(request.args)
+    chart = load_shown_chart(symbol, query)
+    return render_template("fragments/_candles.html", symbol=symbol, chart=chart, query=query)
 
 
 def _market_part(template: str, symbol: str) -> str:
-    granularity = read_granularity(request.args)
     cursor = request.args.get("before")
-    sheet = load_market_sheet(
-        db.session, symbol, granularity=granularity, now=house().clock(), cursor=cursor
-    )
+    sheet = load_market_sheet(db.session, symbol, now=house().clock(), cursor=cursor)
     return render_template(
         template,
         sheet=sheet,
         detail=sheet.detail,
         symbol=sheet.detail.market.symbol,
-        granularity=granularity,
+        query=CandleQuery.read(request.args),
     )
 
 

@@ -7,6 +7,7 @@ from app.domain import RunStatus, Trigger
 from app.errors import RunAlreadyActive
 from app.extensions import db
 from app.providers.base import provider_classes
+from app.services.candle_chart import CandleChart, load_candle_chart
 from app.services.market_search import count_markets, search_markets
 from app.services.market_sheet import load_market_sheet
 from app.services.overview import freshness_limit
@@ -21,9 +22,9 @@ from app.web.addresses import (
     RunQuery,
     RunSheetQuery,
     SnapshotQuery,
-    read_granularity,
     read_symbols,
 )
+from app.web.candle_query import SHOWN_POINTS, CandleQuery
 from app.web.hot_answers import keep_hot
 from app.web.house import house
 from app.web.pieces import OverviewPieces
@@ -128,23 +129,30 @@ def markets() -> str:
 @pages.get("/markets/<path:symbol>")
 def market(symbol: str) -> str:
     """Everything known about one market."""
-    granularity = read_granularity(request.args)
+    query = CandleQuery.read(request.args)
     version = house().data_version.read()
     sheet = load_market_sheet(
-        db.session,
-        symbol,
-        granularity=granularity,
-        now=house().clock(),
-        cursor=request.args.get("before"),
+        db.session, symbol, now=house().clock(), cursor=request.args.get("before")
     )
     return render_template(
         "pages/market.html",
         sheet=sheet,
         detail=sheet.detail,
         symbol=sheet.detail.market.symbol,
-        candles=sheet.candles,
-        granularity=granularity,
+        chart=load_shown_chart(symbol, query),
+        query=query,
         version=version,
+    )
+
+
+def load_shown_chart(symbol: str, query: CandleQuery) -> CandleChart:
+    """The candles of a market as the server itself draws and lists them."""
+    return load_candle_chart(
+        db.session,
+        symbol,
+        granularity=query.granularity,
+        span=query.range.span,
+        points=SHOWN_POINTS,
     )
 
 

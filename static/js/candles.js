@@ -1,87 +1,22 @@
-// Draws the candle chart over the server's line: a chosen time, and what came before as one drags.
-const MOST_POINTS = 800;
+// Draws the candle chart over the server's line, and loads what it lacks as one drags and zooms.
+import { candleColours, colours, options, priceText, stepsOfOne, widthText } from "./candle_look.js";
+import { around, fittingHours, HOUR, MOST_POINTS, Stretch } from "./candle_times.js";
+
 const PIXELS_PER_CANDLE = 1.5;
 const PIXELS_OF_SCALE = 80;
 const LOAD_WHEN_LEFT_BARS = 20;
 const BARS_OF_MARGIN = 3;
-const HOUR = 3600;
-const DAY = 24 * HOUR;
-const STEPS = { hourly: HOUR, daily: DAY, weekly: 7 * DAY };
-// Name in the address, label, seconds; the first one of each that is marked is shown at first.
-const RANGES = {
-  hourly: [["1d", "1 d", DAY], ["7d", "7 d", 7 * DAY, true], ["30d", "30 d", 30 * DAY], ["90d", "90 d", 90 * DAY], ["1y", "1 y", 365 * DAY]],
-  daily: [["30d", "30 d", 30 * DAY], ["90d", "90 d", 90 * DAY], ["1y", "1 y", 365 * DAY, true], ["3y", "3 y", 1096 * DAY]],
-  weekly: [["1y", "1 y", 365 * DAY], ["3y", "3 y", 1096 * DAY, true], ["10y", "10 y", 3653 * DAY]],
-};
-const live = new Set();
+const FEWEST_BARS = 24;
+const STILL_AFTER_MS = 150;
+let current = null;
+let loading = null;
 
-// The colours of the stylesheet as the browser resolves them in the present scheme.
-function colours(box) {
-  const probe = document.createElement("span");
-  box.append(probe);
-  const pencil = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const pick = (name) => {
-    probe.className = `probe-${name}`;
-    // The chart library reads rgba() only, so the colour goes through a pixel.
-    pencil.clearRect(0, 0, 1, 1);
-    pencil.fillStyle = getComputedStyle(probe).color;
-    pencil.fillRect(0, 0, 1, 1);
-    const [red, green, blue, alpha] = pencil.getImageData(0, 0, 1, 1).data;
-    return `rgba(${red}, ${green}, ${blue}, ${alpha / 255})`;
-  };
-  const found = Object.fromEntries(
-    ["text", "line", "up", "down", "volume", "accent"].map((name) => [name, pick(name)]),
-  );
-  probe.remove();
-  return found;
-}
-
-function options(c) {
-  return {
-    autoSize: true,
-    layout: {
-      attributionLogo: false,
-      background: { type: "solid", color: "transparent" },
-      textColor: c.text,
-      fontFamily: getComputedStyle(document.body).fontFamily,
-      fontSize: 12,
-    },
-    grid: { vertLines: { color: c.line }, horzLines: { color: c.line } },
-    rightPriceScale: { borderColor: c.line },
-    timeScale: { borderColor: c.line, timeVisible: true, secondsVisible: false },
-    crosshair: { mode: LightweightCharts.CrosshairMode.Normal },
-  };
-}
-
-const candleColours = (c) => ({
-  upColor: c.up,
-  downColor: c.down,
-  wickUpColor: c.up,
-  wickDownColor: c.down,
-  borderVisible: false,
-});
-
-// As app/web/formats.py: no exponents, zeros behind the point counted in a subscript.
-function priceText(price) {
-  const size = Math.abs(price);
-  if (size >= 1e9) return new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 3 }).format(price);
-  if (size >= 1000) return price.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
-  if (size >= 0.0001 || size === 0) return price.toLocaleString("en", { maximumSignificantDigits: 6 });
-  const [digits, power] = size.toExponential(3).split("e-");
-  const zeros = [...String(Number(power) - 1)].map((digit) => "₀₁₂₃₄₅₆₇₈₉"[digit]).join("");
-  return `${price < 0 ? "−" : ""}0.0${zeros}${digits.replace(".", "").replace(/0+$/, "")}`;
-}
-
-// How many steps of the price scale a whole has: fine enough for the smallest price of the series.
-// A power of ten that a number holds exactly; one over such a small step would be a little off.
-function stepsOfOne(candles) {
-  const lowest = Math.min(...candles.map((candle) => candle.low));
-  return 10 ** Math.min(22, Math.max(2, 5 - Math.floor(Math.log10(lowest))));
-}
+const instant = (seconds) => new Date(seconds * 1000).toISOString();
+const secondsOf = (text) => Math.floor(Date.parse(text) / 1000);
 
 function readRow(row) {
   return {
-    time: Math.floor(Date.parse(row.openedAt) / 1000),
+    time: secondsOf(row.openedAt),
     open: Number(row.open),
     high: Number(row.high),
     low: Number(row.low),
@@ -107,47 +42,24 @@ function pointsOf(box) {
   return Math.min(MOST_POINTS, Math.max(100, fitting));
 }
 
-const instant = (seconds) => new Date(seconds * 1000).toISOString();
-
-// Begins where the newest `seconds` do; all there is for null.
-function queryOf(box, seconds) {
-  const points = pointsOf(box);
-  if (seconds === null) return { points };
-  const newest = Date.parse(box.dataset.newest) / 1000;
-  return { points, start: instant(newest + STEPS[box.dataset.granularity] - seconds) };
-}
-
-function widthText(hours) {
-  const [count, unit] =
-    hours % 168 === 0 ? [hours / 168, "week"] : hours % 24 === 0 ? [hours / 24, "day"] : [hours, "hour"];
-  return `${count} ${unit}${count === 1 ? "" : "s"}`;
-}
-
-function rangesOf(box) {
-  return [...RANGES[box.dataset.granularity], ["all", "All", null]];
-}
-
-// The range that the address names, else the one shown at first.
-function rangeOf(box) {
-  const ranges = rangesOf(box);
-  const named = new URL(location.href).searchParams.get("range");
-  return ranges.find(([name]) => name === named) ?? ranges.find(([, , , isFirst]) => isFirst);
+async function fetchRange(box, signal) {
+  const { start } = box.dataset;
+  const chart = await fetchChart(box, { points: pointsOf(box), ...(start && { start }) }, signal);
+  if (chart.candles.length === 0) throw new Error("no candles");
+  return new Stretch({ ...chart, until: chart.candles.at(-1).time + chart.widthHours * HOUR });
 }
 
 class CandleChart {
-  constructor(box, chart) {
+  constructor(box) {
     const c = colours(box);
-    this.box = box;
-    this.isLoading = false;
-    this.isMoved = false; // by a person: what is on screen at first needs no older candles
-    this.note = box.closest("section").querySelector("[data-chart-note]");
-    this.frame = document.createElement("div");
-    this.frame.className = "chart-frame";
+    this.frame = box.querySelector(".chart-frame");
+    const plot = document.createElement("div");
+    plot.className = "chart-plot";
     this.legend = document.createElement("p");
     this.legend.className = "chart-legend";
-    this.fallback = [...box.children];
-    box.append(this.frame, this.legend);
-    this.chart = LightweightCharts.createChart(this.frame, options(c));
+    this.frame.replaceChildren(plot, this.legend);
+    this.chart = LightweightCharts.createChart(plot, options(c));
+    this.times = this.chart.timeScale();
     this.price = this.chart.addSeries(LightweightCharts.CandlestickSeries, candleColours(c));
     this.volume = this.chart.addSeries(LightweightCharts.HistogramSeries, {
       color: c.volume,
@@ -158,102 +70,197 @@ class CandleChart {
     });
     this.chart.priceScale("volume").applyOptions({ scaleMargins: { top: 0.82, bottom: 0 } });
     this.price.priceScale().applyOptions({ scaleMargins: { top: 0.12, bottom: 0.22 } });
-    for (const element of this.fallback) element.hidden = true;
-    this.show(chart);
-    this.chart.subscribeCrosshairMove((move) => this.describe(move.seriesData?.get(this.price), move.time));
-    this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => {
-      if (range && this.isMoved && range.from < LOAD_WHEN_LEFT_BARS) this.loadOlder();
-    });
-    for (const name of ["pointerdown", "wheel", "touchstart"]) {
-      this.frame.addEventListener(name, () => (this.isMoved = true), { passive: true, capture: true });
-    }
-    this.addRanges();
+    this.fingers = new Set(); // pointers that are down: the library reckons a drag from where it began
+    this.listen();
   }
 
-  // Replaces what is drawn, and shows all of it.
-  show({ candles, widthHours, hasOlder }) {
-    this.candles = candles;
-    this.widthHours = widthHours;
-    this.isComplete = !hasOlder;
-    this.isMoved = false;
-    this.price.applyOptions({
-      priceFormat: { type: "custom", base: stepsOfOne(candles), formatter: priceText },
+  listen() {
+    this.chart.subscribeCrosshairMove(({ time, seriesData }) => {
+      this.pointed = seriesData?.has(this.price) ? time : null;
+      this.describe();
     });
-    this.draw();
+    this.times.subscribeVisibleLogicalRangeChange(() => {
+      this.describe();
+      this.follow();
+    });
+    const press = (event) => {
+      this.isMoved = true; // by a person: what is on screen at first needs no more candles
+      if (event.type === "pointerdown" && event.button === 0) this.fingers.add(event.pointerId);
+    };
+    for (const name of ["pointerdown", "wheel"]) {
+      this.frame.addEventListener(name, press, { passive: true, capture: true });
+    }
+    this.release = ({ pointerId }) => {
+      if (this.fingers.delete(pointerId)) this.follow();
+    };
+    for (const name of ["pointerup", "pointercancel"]) addEventListener(name, this.release, true);
+  }
+
+  isShowing({ dataset }) {
+    return this.box.dataset.granularity === dataset.granularity && this.box.dataset.range === dataset.range;
+  }
+
+  attach(box) {
+    this.box = box;
+    this.newest = secondsOf(box.dataset.newest);
+    this.widths = box.dataset.widths.split(" ").map(Number);
+    this.note = box.closest("section").querySelector("[data-chart-note]");
+    if (this.stretch) this.sayWidth();
+  }
+
+  // Shows all of a range.
+  show(box, stretch) {
+    this.attach(box);
+    this.isMoved = this.isBehind = false;
+    this.arrived = null;
+    this.price.applyOptions({
+      priceFormat: { type: "custom", base: stepsOfOne(stretch.candles), formatter: priceText },
+    });
+    this.draw(stretch);
+    const to = stretch.candles.length - 1 + BARS_OF_MARGIN;
+    this.times.setVisibleLogicalRange({ from: Math.min(0, to - FEWEST_BARS), to });
+  }
+
+  draw(stretch) {
+    this.stretch = stretch;
+    this.price.setData(stretch.candles);
+    this.volume.setData(
+      stretch.candles.filter((candle) => candle.volume !== null).map(({ time, volume }) => ({ time, value: volume })),
+    );
+    this.frame.dataset.widthHours = stretch.widthHours;
     this.describe();
-    this.chart.timeScale().setVisibleLogicalRange({ from: 0, to: candles.length - 1 + BARS_OF_MARGIN });
-    const isMerged = widthHours * HOUR > STEPS[this.box.dataset.granularity];
-    this.note.textContent = isMerged ? `Each candle shows ${widthText(widthHours)}.` : "";
+    this.sayWidth();
+  }
+
+  // Draws other candles of the time that is looked at, which stays where it is.
+  redraw(stretch) {
+    const { left, right } = this.view();
+    this.draw(stretch);
+    this.times.setVisibleLogicalRange({ from: stretch.edgeAt(left), to: stretch.edgeAt(right) - 1 });
+  }
+
+  sayWidth() {
+    const isMerged = this.stretch.widthHours > this.widths[0];
+    const words = isMerged ? `Each candle shows ${widthText(this.stretch.widthHours)}.` : "";
+    if (this.note.textContent !== words) this.note.textContent = words;
     this.note.hidden = !isMerged;
   }
 
-  draw() {
-    this.price.setData(this.candles);
-    this.volume.setData(
-      this.candles.filter((candle) => candle.volume !== null).map(({ time, volume }) => ({ time, value: volume })),
-    );
-  }
-
-  describe(candle, time) {
-    const shown = candle ?? this.candles.at(-1);
-    const at = new Date((time ?? shown.time) * 1000).toISOString().slice(0, 16).replace("T", " ");
+  // The candle under the pointer in words, or the newest one that is on screen.
+  describe() {
+    const { candles } = this.stretch;
+    const rightmost = Math.round(this.times.getVisibleLogicalRange()?.to ?? Infinity);
+    const pointed = this.pointed && candles.findLast((candle) => candle.time <= this.pointed);
+    const shown = pointed || candles[Math.min(Math.max(rightmost, 0), candles.length - 1)];
+    const at = instant(shown.time).slice(0, 16).replace("T", " ");
     const figures = { O: shown.open, H: shown.high, L: shown.low, C: shown.close };
     const texts = Object.entries(figures).map(([name, price]) => `${name}\u00a0${priceText(price)}`);
     this.legend.textContent = [`${at} UTC`, ...texts].join("  ");
   }
 
-  async loadOlder() {
-    if (this.isLoading || this.isComplete) return;
-    this.isLoading = true;
-    const shown = this.candles;
-    const query = { points: pointsOf(this.box), width_hours: this.widthHours, end: instant(shown[0].time) };
-    try {
-      const older = await fetchChart(this.box, query);
-      if (this.candles !== shown || !live.has(this)) return; // another range was chosen meanwhile
-      this.isComplete = !older.hasOlder || older.candles.length === 0;
-      this.candles = [...older.candles, ...shown];
-      if (older.candles.length) this.draw();
-    } catch {
-      this.isComplete = true; // what is drawn stays; another range tries again
-    } finally {
-      this.isLoading = false;
-    }
+  // The time between the left and the right edge of the chart, also where there are no candles.
+  view() {
+    const { from, to } = this.times.getVisibleLogicalRange();
+    return { left: this.stretch.timeAt(from), right: this.stretch.timeAt(to + 1) };
   }
 
-  addRanges() {
-    const bar = this.box.closest("section").querySelector("[data-ranges]");
-    const chosen = rangeOf(this.box)[0];
-    bar.replaceChildren(...rangesOf(this.box).map((range) => this.button(range, range[0] === chosen)));
-    bar.hidden = false;
+  // After each movement; what is missing is asked for once it has come to rest. Only older candles
+  // come while one drags: they are put before the others, which moves nothing.
+  follow() {
+    if (!this.isMoved) return;
+    if (this.fingers.size) this.loadOlder();
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.rest(), STILL_AFTER_MS);
   }
 
-  button([name, label, seconds], isChosen) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = label;
-    button.ariaPressed = String(isChosen);
-    button.addEventListener("click", () => this.choose(button, name, seconds));
-    return button;
+  rest() {
+    this.timer = null;
+    if (this.fingers.size) return;
+    const take = this.arrived;
+    if (!take) return void (this.loadWidth() || this.loadOlder() || this.loadNewer());
+    this.arrived = null;
+    take();
+    this.follow(); // the library takes a new view with its next picture, not at once
   }
 
-  async choose(button, name, seconds) {
-    this.request?.abort();
-    const request = (this.request = new AbortController());
-    const mark = (state) => {
-      for (const other of button.parentElement?.children ?? []) other.ariaPressed = String(other === state);
+  // What of the view has candles, and how long these should be.
+  wanted() {
+    const { left, right } = this.view();
+    const { hasOlder, first, widthHours } = this.stretch;
+    const begins = hasOlder ? left : Math.max(left, first);
+    const ends = Math.min(right, this.newest + this.widths[0] * HOUR);
+    const [hours, held] = [(right - left) / HOUR, (ends - begins) / HOUR];
+    const fitting = fittingHours({ hours, held, widthHours, pixels: this.times.width(), widths: this.widths });
+    return { left: begins, right: ends, hours: fitting };
+  }
+
+  loadWidth() {
+    const wanted = this.wanted();
+    const { hours } = wanted;
+    if (hours === this.stretch.widthHours || wanted.left >= wanted.right) return false;
+    const { start, end } = around(wanted, hours * HOUR, this.newest);
+    if (this.vain === `${hours} ${start}`) return false;
+    return this.load({ width_hours: hours, start, end }, (chart) => {
+      const now = this.wanted();
+      const middle = (now.left + now.right) / 2;
+      // One has gone on meanwhile: what is missing now is asked for.
+      if (now.hours !== hours || middle < start || middle > end) return;
+      if (chart.candles.length) this.redraw(new Stretch({ ...chart, until: end }));
+      else this.vain = `${hours} ${start}`;
+    });
+  }
+
+  loadOlder() {
+    const { hasOlder, widthHours, first } = this.stretch;
+    if (!hasOlder || this.times.getVisibleLogicalRange().from >= LOAD_WHEN_LEFT_BARS) return false;
+    const query = { width_hours: widthHours, points: pointsOf(this.box), end: first };
+    const take = (chart) => {
+      if (chart.candles.length) this.draw(this.stretch.joined({ ...chart, until: 0 }));
+      else this.stretch.hasOlder = false;
     };
-    const before = [...button.parentElement.children].find((other) => other.ariaPressed === "true");
-    mark(button);
-    try {
-      const chart = await fetchChart(this.box, queryOf(this.box, seconds), request.signal);
-      if (!live.has(this) || chart.candles.length === 0) return;
-      this.show(chart);
-      const address = new URL(location.href);
-      address.searchParams.set("range", name);
-      history.replaceState(history.state, "", address);
-    } catch {
-      if (!request.signal.aborted) mark(before); // what is drawn stays
-    }
+    return this.load(query, take, { isAtOnce: true });
+  }
+
+  // Those after the last, or after a run the last one and those that came since.
+  loadNewer() {
+    const { until, last, step, widthHours, candles } = this.stretch;
+    const isNear = this.times.getVisibleLogicalRange().to > candles.length - LOAD_WHEN_LEFT_BARS;
+    if (!this.isBehind && (!isNear || until > this.newest)) return false;
+    const start = this.isBehind ? last : until;
+    const end = start + MOST_POINTS * step;
+    this.isBehind = false;
+    return this.load({ width_hours: widthHours, start, end }, (chart) =>
+      this.redraw(this.stretch.joined({ ...chart, until: end })),
+    );
+  }
+
+  // One request at a time. What it brings is drawn when the chart is at rest, unless no movement
+  // can be disturbed by it; where it fails, what is drawn stays until the next movement.
+  load({ start, end, ...query }, take, { isAtOnce = false } = {}) {
+    if (this.isLoading) return true;
+    this.isLoading = true;
+    const before = this.stretch;
+    const span = { ...(start !== undefined && { start: instant(start) }), end: instant(end) };
+    fetchChart(this.box, { points: MOST_POINTS, ...query, ...span })
+      .then((chart) => {
+        this.isLoading = false;
+        if (this.stretch !== before || current !== this) return; // another range was chosen meanwhile
+        if (isAtOnce) {
+          take(chart);
+          return this.follow();
+        }
+        this.arrived = () => this.stretch === before && take(chart);
+        if (this.timer === null) this.rest();
+      })
+      .catch(() => (this.isLoading = false));
+    return true;
+  }
+
+  // New data has come in: what one looks at stays, and the newest candles are brought up to date.
+  catchUp(box) {
+    this.isBehind = this.stretch.until > this.newest;
+    this.attach(box);
+    this.follow();
   }
 
   recolour() {
@@ -264,29 +271,40 @@ class CandleChart {
   }
 
   remove() {
-    live.delete(this);
+    clearTimeout(this.timer);
+    for (const name of ["pointerup", "pointercancel"]) removeEventListener(name, this.release, true);
+    current = null;
     this.chart.remove();
+    this.frame.replaceChildren();
   }
 }
 
 async function start(box) {
   if (box.dataset.started || typeof LightweightCharts === "undefined") return;
   box.dataset.started = "true";
+  const isSame = current?.isShowing(box);
+  if (isSame && current.isMoved) return current.catchUp(box);
+  loading?.abort();
+  const request = (loading = new AbortController());
   try {
-    const chart = await fetchChart(box, queryOf(box, rangeOf(box)[2]));
-    if (chart.candles.length > 0 && box.isConnected) live.add(new CandleChart(box, chart));
+    const stretch = await fetchRange(box, request.signal);
+    if (!box.isConnected) return;
+    current ??= new CandleChart(box);
+    current.show(box, stretch);
   } catch {
-    box.classList.add("chart-failed"); // the server's line stays
+    if (request.signal.aborted || isSame) return;
+    current?.remove(); // the server's line is shown
+    box.querySelector(".chart-frame").replaceChildren();
   }
 }
 
 function startAll() {
-  for (const chart of live) if (!chart.box.isConnected) chart.remove();
+  if (current && !current.frame.isConnected) current.remove();
   for (const box of document.querySelectorAll("[data-candle-chart]")) start(box);
 }
 
-const recolourAll = () => live.forEach((chart) => chart.recolour());
-document.addEventListener("theme-changed", recolourAll);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolourAll);
+const recolour = () => current?.recolour();
+document.addEventListener("theme-changed", recolour);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
 document.addEventListener("htmx:load", startAll);
 startAll();

@@ -29,7 +29,7 @@ _STAGES = """
         (r.duration_ms * s.share)::int, 0, r.inserted / 4, r.updated / 4, r.unchanged
     FROM ingestion_run r
     CROSS JOIN (SELECT name, position,
-                       duration_ms / (SELECT sum(duration_ms) FROM run_stage) AS share
+                       duration_ms::float / (SELECT sum(duration_ms) FROM run_stage) AS share
                 FROM run_stage) s
     WHERE r.duration_ms IS NOT NULL AND r.status <> 'failed'
       AND r.id NOT IN (SELECT run_id FROM run_stage)

@@ -1,12 +1,13 @@
-"""The candle chart of a market with a long history: ranges, merged candles, older ones."""
+"""The candle chart of a market with a long history: ranges, merged, older and finer candles."""
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import urllib3
-from playwright.sync_api import Browser, FloatRect, Page, Response, Route, expect
+from playwright.sync_api import Browser, FloatRect, Locator, Page, Request, Response, Route, expect
 
 from tests.processes import WebProcess, serving
 
@@ -16,8 +17,16 @@ SITE = {
     "SCHEDULER_ENABLED": "false",
     "WEB_WORKERS": "1",
 }
+MARKET = "/markets/BTC-USD"
 CHART = re.compile("/api/markets/BTC-USD/chart")
 PHONE = {"width": 375, "height": 780}
+IN, OUT = -120, 120
+PLACES = (0.15, 0.4, 0.6, 0.85)
+# What an event has changed is on screen after the second; a browser that draws no more fails.
+TWO_PICTURES = """new Promise((done, fail) => {
+    requestAnimationFrame(() => requestAnimationFrame(done));
+    setTimeout(fail, 15000, new Error("nothing is drawn"));
+})"""
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +41,57 @@ def site(fresh_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture
 def chart(page: Page) -> Page:
     """The page of the market, its chart drawn."""
+    return opened(page, MARKET)
+
+
+@pytest.fixture
+def year(page: Page) -> Page:
+    """The chart of a year, each candle of half a day."""
+    return opened(page, f"{MARKET}?range=1y")
+
+
+class Gate:
+    """Holds back what a page asks of its chart until it is opened."""
+
+    def __init__(self, page: Page) -> None:
+        self.held: list[Route] = []
+        self._is_open = False
+        page.route(CHART, self._pass)
+
+    def open(self) -> None:
+        self._is_open = True
+        for route in self.held:
+            route.continue_()
+
+    def _pass(self, route: Route) -> None:
+        if self._is_open:
+            route.continue_()
+        else:
+            self.held.append(route)
+
+
+def opened(page: Page, address: str) -> Page:
     with page.expect_response(CHART):
-        page.goto("/markets/BTC-USD")
-    expect(page.locator("#candles canvas").first).to_be_visible()
+        page.goto(address)
+    expect(frame_of(page)).to_have_attribute("data-width-hours", re.compile(r"\d"))
     return page
 
 
+def frame_of(page: Page) -> Locator:
+    return page.locator("#candle-frame")
+
+
+def chosen(page: Page, name: str = "Range") -> Locator:
+    return page.get_by_role("navigation", name=name).locator("[aria-current=true]")
+
+
 def choose(page: Page, label: str) -> Any:
-    """What the server answers to a press on a range."""
+    """What the server answers to the choice of a range, once it is drawn."""
     with page.expect_response(CHART) as answer:
-        page.get_by_role("button", name=label, exact=True).click()
-    return answer.value.json()
+        page.get_by_role("link", name=label, exact=True).click()
+    body = answer.value.json()
+    expect(frame_of(page)).to_have_attribute("data-width-hours", str(body["widthHours"]))
+    return body
 
 
 def box_of(page: Page) -> FloatRect:
@@ -51,22 +100,40 @@ def box_of(page: Page) -> FloatRect:
     return box
 
 
-def drag_right(page: Page) -> None:
+def drag(page: Page, start: float, end: float) -> None:
+    """Take hold at one part of the chart's width and let go at another."""
     box = box_of(page)
     middle = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + 50, middle)
+    page.mouse.move(box["x"] + start * box["width"], middle)
     page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] - 150, middle, steps=8)
+    page.mouse.move(box["x"] + end * box["width"], middle, steps=8)
     page.mouse.up()
 
 
-def instant_under_pointer(page: Page) -> str:
-    """What the legend says of the candle at the right of the chart."""
+def turn_wheel(page: Page, way: int, *, times: int) -> None:
+    """Zoom around the middle of the chart, a picture for each step: a browser joins quick ones."""
     box = box_of(page)
-    for shift in (150, 151):  # it says so when the pointer moves
-        page.mouse.move(box["x"] + box["width"] - shift, box["y"] + 100)
-    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    return page.locator(".chart-legend").inner_text()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    for _ in range(times):
+        page.mouse.wheel(0, way)
+        page.evaluate(TWO_PICTURES)
+
+
+def instants(page: Page) -> list[datetime]:
+    """When the candles at some places of the chart opened, as its legend says."""
+    box = box_of(page)
+    found = []
+    for place in PLACES:
+        for shift in (0, 1):  # it says so when the pointer moves
+            page.mouse.move(box["x"] + place * box["width"] + shift, box["y"] + 100)
+        page.evaluate(TWO_PICTURES)
+        words = page.locator(".chart-legend").inner_text()
+        found.append(datetime.strptime(words[:16], "%Y-%m-%d %H:%M").replace(tzinfo=UTC))
+    return found
+
+
+def query_of(request: Request) -> dict[str, str]:
+    return dict(re.findall(r"[?&](\w+)=([^&]*)", request.url))
 
 
 def test_each_range_is_asked_for_and_fits_into_the_chart(chart: Page) -> None:
@@ -85,9 +152,7 @@ def test_each_range_is_asked_for_and_fits_into_the_chart(chart: Page) -> None:
         assert answer["hasOlder"] is (label != "All")
         expect(note).to_have_text(words)
         expect(note).to_be_visible(visible=bool(words))
-        expect(chart.get_by_role("button", name=label, exact=True)).to_have_attribute(
-            "aria-pressed", "true"
-        )
+        expect(chosen(chart)).to_have_text(label)
 
 
 def test_older_candles_come_as_it_is_dragged_until_there_are_none(chart: Page) -> None:
@@ -95,7 +160,7 @@ def test_older_candles_come_as_it_is_dragged_until_there_are_none(chart: Page) -
     answers: list[Response] = []
     chart.on("response", lambda answer: answers.append(answer) if CHART.search(answer.url) else 0)
     for _ in range(60):
-        drag_right(chart)
+        drag(chart, 0.05, 0.85)
         if answers and not answers[-1].json()["hasOlder"]:
             break
     bodies = [answer.json() for answer in answers]
@@ -103,71 +168,188 @@ def test_older_candles_come_as_it_is_dragged_until_there_are_none(chart: Page) -
     assert {body["widthHours"] for body in bodies} == {3}
     assert [body["hasOlder"] for body in bodies] == [True] * (len(bodies) - 1) + [False]
     assert sum(len(body["candles"]) for body in bodies) + 90 * 8 > 400 * 8
-    drag_right(chart)
+    drag(chart, 0.05, 0.85)
     assert len(answers) == len(bodies)
 
 
 def test_what_is_looked_at_stays_where_it_is_while_older_candles_come(chart: Page) -> None:
-    held: list[Route] = []
-    chart.route(CHART, lambda route: held.append(route))
-    drag_right(chart)
-    before = instant_under_pointer(chart)
-    assert len(held) == 1
+    gate = Gate(chart)
+    drag(chart, 0.05, 0.5)
+    before = instants(chart)[2:]
+    assert len(gate.held) == 1
     with chart.expect_response(CHART):
-        held[0].continue_()
-    assert instant_under_pointer(chart) == before
+        gate.open()
+    assert instants(chart)[2:] == before
 
 
-def test_the_range_stays_in_the_address_and_is_shown_again(chart: Page) -> None:
-    choose(chart, "1 y")
-    expect(chart).to_have_url(re.compile(r"[?&]range=1y"))
-    with chart.expect_response(CHART) as answer:
-        chart.reload()
+def test_a_range_is_chosen_without_loading_the_page_and_goes_into_the_address(page: Page) -> None:
+    page.goto("/markets")
+    opened(page, MARKET)
+    page.evaluate("window.isStillHere = document.querySelector('#candles canvas')")
+    for label, name, words in (("30 d", "30d", "newest 30 days"), ("1 y", "1y", "newest year")):
+        choose(page, label)
+        expect(page).to_have_url(re.compile(rf"\?granularity=hourly&range={name}$"))
+        expect(page.locator(".chart-title")).to_contain_text(words)
+        expect(page.locator("#candle-table summary")).to_contain_text(words)
+    assert page.evaluate("window.isStillHere === document.querySelector('#candles canvas')")
+    page.go_back()
+    expect(page).to_have_url(re.compile("/markets$"))
+
+
+def test_an_address_with_a_range_shows_it_again(page: Page) -> None:
+    with page.expect_response(CHART) as answer:
+        page.goto(f"{MARKET}?granularity=hourly&range=1y")
     assert answer.value.json()["widthHours"] == 12
-    pressed = chart.locator("[data-ranges] [aria-pressed=true]")
-    expect(pressed).to_have_text("1 y")
+    expect(chosen(page)).to_have_text("1 y")
 
 
-def test_each_granularity_has_its_own_ranges(chart: Page) -> None:
+def test_each_granularity_has_its_own_ranges_and_keeps_the_one_it_has_too(chart: Page) -> None:
+    choose(chart, "1 y")
     with chart.expect_response(CHART) as answer:
         chart.get_by_role("link", name="Weekly").click()
     assert answer.value.json()["granularity"] == "weekly"
-    expect(chart.locator("[data-ranges] button")).to_have_text(["1 y", "3 y", "10 y", "All"])
+    links = chart.get_by_role("navigation", name="Range").get_by_role("link")
+    expect(links).to_have_text(["1 y", "3 y", "10 y", "All"])
+    expect(chosen(chart)).to_have_text("1 y")
+    expect(chosen(chart, "Granularity")).to_have_text("Weekly")
+
+
+def test_a_closer_look_brings_finer_candles_and_one_from_afar_merged_ones(year: Page) -> None:
+    note = year.locator("[data-chart-note]")
+    expect(note).to_have_text("Each candle shows 12 hours.")
+    turn_wheel(year, IN, times=34)
+    expect(frame_of(year)).to_have_attribute("data-width-hours", "1")
+    expect(note).to_be_hidden()
+    turn_wheel(year, OUT, times=34)
+    expect(frame_of(year)).to_have_attribute("data-width-hours", re.compile("^(12|24|48)$"))
+    expect(note).to_be_visible()
+
+
+def test_what_is_looked_at_stays_where_it_is_while_finer_candles_come(year: Page) -> None:
+    gate = Gate(year)
+    with year.expect_request(CHART):
+        turn_wheel(year, IN, times=34)
+    coarse = instants(year)
+    gate.open()
+    expect(frame_of(year)).to_have_attribute("data-width-hours", "1")
+    fine = instants(year)
+    for before, after in zip(coarse, fine, strict=True):
+        assert before <= after < before + timedelta(hours=12)
+    assert fine != coarse
+
+
+def test_one_request_at_a_time_is_under_way_however_much_one_moves(year: Page) -> None:
+    gate = Gate(year)
+    with year.expect_request(CHART):
+        turn_wheel(year, IN, times=34)
+    for way in (OUT, IN, OUT, IN):
+        turn_wheel(year, way, times=6)
+        drag(year, 0.3, 0.6)
+        instants(year)
+    assert len(gate.held) == 1
+    gate.open()
+    expect(frame_of(year)).to_have_attribute("data-width-hours", re.compile("^[123]$"))
+
+
+def test_finer_candles_go_on_to_both_sides_up_to_the_newest(year: Page) -> None:
+    turn_wheel(year, IN, times=34)
+    expect(frame_of(year)).to_have_attribute("data-width-hours", "1")
+    with year.expect_request(lambda request: "end=" in request.url) as older:
+        for _ in range(6):
+            drag(year, 0.1, 0.9)
+    assert query_of(older.value)["width_hours"] == "1"
+    newest = year.locator("[data-candle-chart]").get_attribute("data-newest") or ""
+    answers: list[Response] = []
+    year.on("response", lambda answer: answers.append(answer) if CHART.search(answer.url) else 0)
+    for _ in range(80):
+        drag(year, 0.9, 0.1)
+        if instants(year)[-1] == datetime.fromisoformat(newest):
+            break
+    bodies = [answer.json() for answer in answers]
+    assert {body["widthHours"] for body in bodies} == {1}
+    opened_at = [candle["openedAt"] for body in bodies for candle in body["candles"]]
+    assert datetime.fromisoformat(opened_at[-1]) == datetime.fromisoformat(newest)
+    assert opened_at == sorted(set(opened_at))
+
+
+def test_finer_candles_that_cannot_be_loaded_are_asked_for_with_the_next_movement(
+    browser: Browser, site: WebProcess
+) -> None:
+    context = browser.new_context(base_url=site.url)
+    page = opened(context.new_page(), f"{MARKET}?range=1y")
+    page.route(CHART, lambda route: route.abort())
+    with page.expect_event("requestfailed"):
+        turn_wheel(page, IN, times=34)
+    expect(frame_of(page)).to_have_attribute("data-width-hours", "12")
+    page.unroute(CHART)
+    turn_wheel(page, IN, times=1)
+    expect(frame_of(page)).to_have_attribute("data-width-hours", "1")
+    context.close()
+
+
+def test_new_data_leaves_what_is_looked_at(year: Page) -> None:
+    turn_wheel(year, IN, times=34)
+    expect(frame_of(year)).to_have_attribute("data-width-hours", "1")
+    before = instants(year)
+    with year.expect_response(re.compile("/fragments/markets/BTC-USD/candles")):
+        year.evaluate("document.body.dispatchEvent(new CustomEvent('run-finished'))")
+    expect(year.locator("[data-candle-chart][data-started]")).to_be_visible()
+    assert instants(year) == before
+    expect(year.locator("[data-chart-note]")).to_be_hidden()
+
+
+def test_new_data_is_drawn_where_nobody_has_moved_the_chart(chart: Page) -> None:
+    with chart.expect_response(CHART) as answer:
+        chart.evaluate("document.body.dispatchEvent(new CustomEvent('run-finished'))")
+    assert "start=" in answer.value.url
+    assert "width_hours" not in answer.value.url
 
 
 def test_a_narrow_screen_asks_for_as_many_candles_as_it_can_show(
     browser: Browser, site: WebProcess
 ) -> None:
     context = browser.new_context(base_url=site.url, viewport=PHONE)
-    page = context.new_page()
-    with page.expect_response(CHART):
-        page.goto("/markets/BTC-USD")
+    page = opened(context.new_page(), MARKET)
     answer = choose(page, "1 y")
     assert answer["widthHours"] == 72
     expect(page.locator("[data-chart-note]")).to_have_text("Each candle shows 3 days.")
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     context.close()
 
 
-def test_without_script_there_is_the_line_and_no_button_that_does_nothing(
+def test_without_script_the_ranges_are_links_and_line_drawdown_and_table_follow_them(
     browser: Browser, site: WebProcess
 ) -> None:
     context = browser.new_context(base_url=site.url, java_script_enabled=False)
     page = context.new_page()
-    page.goto("/markets/BTC-USD")
+    page.goto(MARKET)
+    for label, name, count, words in (
+        ("1 d", "1d", 24, "newest day: 24 candles"),
+        ("1 y", "1y", 366, "newest year: 366 candles of 1 day"),
+    ):
+        page.get_by_role("link", name=label, exact=True).click()
+        expect(page).to_have_url(re.compile(rf"\?granularity=hourly&range={name}#candles$"))
+        expect(chosen(page)).to_have_text(label)
+        expect(page.locator("#candle-table summary")).to_contain_text(words)
+        expect(page.locator("#candle-table tbody tr")).to_have_count(count)
+        for line in page.locator("#candles svg polyline").all():
+            assert len((line.get_attribute("points") or "").split()) == count
     expect(page.locator("#candles .chart-fallback svg")).to_be_visible()
-    expect(page.locator("[data-ranges]")).to_be_hidden()
     context.close()
 
 
-def test_a_chart_that_cannot_be_loaded_leaves_what_is_drawn(
+def test_a_chart_that_cannot_be_loaded_leaves_the_line_of_the_server(
     browser: Browser, site: WebProcess
 ) -> None:
     context = browser.new_context(base_url=site.url)
-    page = context.new_page()
-    with page.expect_response(CHART):
-        page.goto("/markets/BTC-USD")
+    page = opened(context.new_page(), MARKET)
+    expect(page.locator("#candles .chart-fallback")).to_be_hidden()
     page.route(CHART, lambda route: route.abort())
-    page.get_by_role("button", name="1 y", exact=True).click()
-    expect(page.locator("[data-ranges] [aria-pressed=true]")).to_have_text("7 d")
+    page.get_by_role("link", name="1 y", exact=True).click()
+    expect(page.locator("#candles .chart-fallback svg")).to_be_visible()
+    expect(page.locator("#candles canvas")).to_have_count(0)
+    expect(chosen(page)).to_have_text("1 y")
+    page.unroute(CHART)
+    choose(page, "30 d")
     expect(page.locator("#candles canvas").first).to_be_visible()
     context.close()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.orm import Session
 
 from app.domain import Granularity
@@ -28,7 +28,7 @@ SEED = """
                                   close, volume, sample_count, is_final, basis, run_id)
     SELECT 1, 'mock', 'hourly', :start + h * interval '1 hour', 1000 + h, 1001.5 + h,
            CASE h WHEN 1234 THEN 0.5 ELSE 999.5 + h END, 1001 + h,
-           CASE WHEN h <> 4321 THEN 2 END, 1, h < :hours - 1, 'provider', gen_random_uuid()
+           CASE WHEN h <> 4321 THEN 2 END, 60, h < :hours - 1, 'provider', gen_random_uuid()
     FROM generate_series(0, :hours - 1) h;
 """
 
@@ -157,9 +157,43 @@ def test_a_short_time_is_shown_candle_by_candle(session: Session) -> None:
     assert chart.has_older
     assert chart.candles[0] == ChartCandle(
         START + 10 * HOUR, Decimal(1010), Decimal("1011.5"), Decimal("1009.5"), Decimal(1011),
-        Decimal(2), True, 1,
+        Decimal(2), True, 1, 60, "provider", chart.candles[0].run_id,
     )  # fmt: skip
     assert len(chart.candles) == 2
+
+
+def test_a_stored_candle_names_its_run_and_a_merged_one_none(session: Session) -> None:
+    stored = load_candle_chart(session, "RENDER-USD", granularity=Granularity.HOURLY, points=HOURS)
+    merged = load_candle_chart(session, "RENDER-USD", granularity=Granularity.HOURLY, points=1000)
+    assert (stored.is_merged, merged.is_merged) == (False, True)
+    assert len({candle.run_id for candle in stored.candles}) == HOURS
+    assert {candle.run_id for candle in merged.candles if candle.candle_count > 1} == {None}
+    assert sum(candle.sample_count for candle in merged.candles) == 60 * HOURS
+
+
+def test_a_change_is_that_from_open_to_close(session: Session) -> None:
+    chart = load_candle_chart(session, "RENDER-USD", granularity=Granularity.HOURLY, points=HOURS)
+    assert chart.candles[0].change_pct == Decimal("0.1")
+
+
+@pytest.mark.parametrize("hours", [1, 24, 700, 9000])
+def test_a_span_reaches_back_from_the_newest_candle(session: Session, hours: int) -> None:
+    chart = load_candle_chart(
+        session, "RENDER-USD", granularity=Granularity.HOURLY, span=hours * HOUR
+    )
+    newest = START + (HOURS - 1) * HOUR
+    assert (chart.newest_at, chart.asked_from) == (newest, newest + HOUR - hours * HOUR)
+    held = sum(candle.candle_count for candle in chart.candles)
+    assert min(hours, HOURS) <= held < min(hours, HOURS) + 2 * chart.width_hours
+    assert chart.has_older is (hours < HOURS)
+
+
+def test_a_chart_takes_one_query(engine: Engine) -> None:
+    asked: list[str] = []
+    with Session(engine) as session:
+        event.listen(engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+        load_candle_chart(session, "RENDER-USD", granularity=Granularity.HOURLY)
+    assert len(asked) == 1
 
 
 def test_a_former_symbol_finds_the_market(session: Session) -> None:

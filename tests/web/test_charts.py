@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.services.candle_chart import ChartCandle
 from app.services.market_quality import MarketQuality, QualityGap
-from app.services.views import CandleView, StageView
+from app.services.views import StageView
 from app.web.charts import (
     candle_line,
     drawdown_line,
@@ -30,13 +31,12 @@ def bar_of(svg: str) -> tuple[float, float]:
     return float(rect.get("x", "")), float(rect.get("width", ""))
 
 
-def candle(close: str, hours: int = 0) -> CandleView:
+def candle(close: str, hours: int = 0) -> ChartCandle:
     """A candle that matters by its close only."""
     price = Decimal(close)
-    return CandleView(
+    return ChartCandle(
         opened_at=START + timedelta(hours=hours), open=price, high=price, low=price, close=price,
-        volume=None, average=None, volatility=None, change_pct=None, sample_count=1, is_final=True,
-        basis="provider", provider="mock",
+        volume=None, is_final=True, candle_count=1, sample_count=1,
     )  # fmt: skip
 
 

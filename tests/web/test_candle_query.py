@@ -1,0 +1,159 @@
+"""The candles of a market on its page: what the address chooses, and that everything follows it."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import text
+
+from app.domain import Granularity
+from app.errors import InvalidRequest
+from app.extensions import db
+from app.web.candle_query import RANGES, CandleQuery
+from app.web.words import length_words
+from tests.web.real_app import real_app
+
+PARTS = ("/markets/{}", "/fragments/markets/{}/candles")
+SEED = """
+    INSERT INTO market (id, symbol, name, asset_type, quote)
+    VALUES (1, 'LONG-USD', 'Long', 'crypto', 'USD'), (2, 'ONE-USD', 'One', 'crypto', 'USD'),
+           (3, 'NONE-USD', 'None', 'crypto', 'USD');
+    INSERT INTO listing (market_id, provider, provider_id, quote, provider_symbol, name, chosen_by,
+                         seen_at)
+    SELECT id, 'mock', symbol, 'USD', symbol, name, 'provider', now() FROM market;
+    INSERT INTO market_aggregate (market_id, provider, granularity, opened_at, open, high, low,
+                                  close, volume, sample_count, is_final, basis, run_id)
+    SELECT CASE h WHEN -1 THEN 2 ELSE 1 END, 'mock', 'hourly',
+           timestamptz '2026-01-01 00:00Z' - h * interval '1 hour', 100 + h % 9, 110, 90,
+           100 + h % 7, 2, 60, true, 'provider', gen_random_uuid()
+    FROM generate_series(-1, 26280) h
+"""
+
+
+@pytest.fixture(scope="module")
+def client(
+    fresh_database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FlaskClient]:
+    """Markets with three years of hours, with one candle and with none; for reading only."""
+    with real_app(fresh_database_url, tmp_path_factory.mktemp("instance")) as app:
+        seed(app)
+        yield app.test_client()
+
+
+def seed(app: Flask) -> None:
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(text(SEED))
+
+
+def rows_of(html: str) -> list[str]:
+    table = html.split('aria-labelledby="candles-caption"')[1].split("</table>")[0]
+    return re.findall(r"<tr><th.*?</tr>", table, re.DOTALL)
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(
+    ("query", "count", "words"),
+    [
+        ("", 168, "newest 7 days: 168 candles)"),
+        ("?range=1d", 24, "newest day: 24 candles)"),
+        ("?range=30d", 361, "newest 30 days: 361 candles of 2 hours)"),
+        ("?range=1y", 366, "newest year: 366 candles of 1 day)"),
+        ("?range=all", 366, "whole history: 366 candles of 3 days)"),
+    ],
+)
+def test_lines_and_table_show_the_range_of_the_address(
+    client: FlaskClient, part: str, query: str, count: int, words: str
+) -> None:
+    html = client.get(part.format("LONG-USD") + query).text
+    assert words in html
+    assert len(rows_of(html)) == count
+    lines = re.findall(r'<polyline points="([^"]*)"', html.split('id="candles"')[1])[:2]
+    assert [len(line.split()) for line in lines] == [count, count]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_chosen_range_and_granularity_are_marked(client: FlaskClient, part: str) -> None:
+    html = client.get(part.format("LONG-USD") + "?granularity=hourly&range=90d").text
+    chosen = re.findall(r'<a id="candles-(\w+)"[^>]*aria-current="true"', html)
+    assert chosen == ["90d", "hourly"]
+
+
+def test_the_other_ranges_are_plain_links_that_scripts_may_follow_in_place(
+    client: FlaskClient,
+) -> None:
+    html = client.get("/markets/LONG-USD?range=1y").text
+    query = "granularity=hourly&amp;range=30d"
+    assert f'href="/markets/LONG-USD?{query}#candles"' in html
+    assert f'hx-get="/fragments/markets/LONG-USD/candles?{query}"' in html
+    assert f'hx-replace-url="/markets/LONG-USD?{query}"' in html
+    assert 'href="/markets/LONG-USD?granularity=daily&amp;range=1y#candles"' in html
+
+
+def test_a_part_that_draws_itself_anew_keeps_the_range(client: FlaskClient) -> None:
+    html = client.get("/fragments/markets/LONG-USD/candles?range=90d").text
+    own = html.split("<header")[0]
+    assert 'hx-get="/fragments/markets/LONG-USD/candles?granularity=hourly&amp;range=90d"' in own
+
+
+def test_stored_candles_name_their_run_and_merged_ones_how_many_they_are(
+    client: FlaskClient,
+) -> None:
+    stored = client.get("/fragments/markets/LONG-USD/candles?range=7d").text
+    merged = client.get("/fragments/markets/LONG-USD/candles?range=1y").text
+    assert all('href="/runs/' in row for row in rows_of(stored))
+    assert "Stored candles</th>" in merged
+    assert '<td class="num">24</td>' in rows_of(merged)[1]
+    assert "/runs/" not in merged
+
+
+def test_one_candle_is_in_an_open_table_instead_of_a_line(client: FlaskClient) -> None:
+    html = client.get("/markets/ONE-USD").text
+    assert "A line needs two candles" in html
+    assert '<details class="candle-table" id="candle-table" open>' in html
+    assert len(rows_of(html)) == 1
+    assert "Drawdown" not in html
+
+
+def test_a_market_without_candles_has_granularities_to_choose_from_but_no_range(
+    client: FlaskClient,
+) -> None:
+    html = client.get("/markets/NONE-USD").text
+    assert "No hourly candles of this market yet." in html
+    assert 'aria-label="Granularity"' in html
+    assert 'aria-label="Range"' not in html
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("query", ["range=2d", "range=10y", "granularity=weekly&range=1d"])
+def test_a_range_that_a_granularity_does_not_have_is_refused(
+    client: FlaskClient, part: str, query: str
+) -> None:
+    assert client.get(f"{part.format('LONG-USD')}?{query}").status_code == 422
+
+
+def test_an_address_is_read_back_as_it_was_written() -> None:
+    for granularity, ranges in RANGES.items():
+        for item in ranges:
+            query = CandleQuery(granularity, item)
+            assert CandleQuery.read(query.address) == query
+
+
+def test_a_granularity_takes_over_a_range_only_where_it_has_it() -> None:
+    query = CandleQuery.read({"granularity": "daily", "range": "30d"})
+    assert query.of_granularity(Granularity.HOURLY) == {"granularity": "hourly", "range": "30d"}
+    assert query.of_granularity(Granularity.WEEKLY) == {"granularity": "weekly"}
+
+
+def test_a_refusal_names_what_there_is() -> None:
+    with pytest.raises(InvalidRequest, match="weekly candles must be one of 1y, 3y, 10y, all"):
+        CandleQuery.read({"granularity": "weekly", "range": "7d"})
+
+
+def test_lengths_are_told_in_the_largest_unit_they_are_whole_in() -> None:
+    hours = (1, 6, 24, 48, 72, 168, 336)
+    step = Granularity.HOURLY.step
+    assert [length_words(count * step) for count in hours] == [
+        "1 hour", "6 hours", "1 day", "2 days", "3 days", "1 week", "2 weeks",
+    ]  # fmt: skip
