@@ -126,6 +126,7 @@ def _bind_database(app: Flask, loaded: LoadedSettings, clock: Callable[[], datet
         cache_state=lambda: _cache_state(app),
         data_version=data_version,
         started_at=clock(),
+        given_clock=None if clock is now else clock,
     )
 
 

@@ -5,10 +5,15 @@ weekday both restricted either may match (a field that starts with `*` does not 
 both must match). `?` in a day field reads as `*`. In a zone with daylight saving a fixed time that
 the change skips runs right after it, one that happens twice runs the first time only, and
 expressions that start with `*` in the minute or hour keep running by elapsed time.
+
+The library counts wall times only; which instants those are is answered here, because it steps by
+whole hours through a change, and a change of half an hour (Lord Howe) made it pass over ticks.
 """
 
+import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from heapq import heappop, heappush
 from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
@@ -24,7 +29,10 @@ MACROS = {
     "@annually": "0 0 1 1 *",
 }
 LONGEST = 200
+MINUTE = timedelta(minutes=1)
 _FIELDS = (("minute", 59), ("hour", 23), ("day of month", 31), ("month", 12), ("weekday", 7))
+_EVEN_STEP = re.compile(r"\*/(\d+) ")
+_STEP_WORDS = re.compile(r"^Every (?!minute\b)\S+ minute( of every hour)?")
 
 
 class CronSchedule:
@@ -35,6 +43,8 @@ class CronSchedule:
         self.timezone = timezone
         self._zone = load_zone(timezone)
         self._fields = _checked_fields(expression)
+        minute, hour = self._fields.split()[:2]
+        self._is_fixed = not minute.startswith("*") and not hour.startswith("*")
         try:
             next(CronSim(self._fields, datetime(2000, 1, 1, tzinfo=UTC)))
         except CronSimError as error:
@@ -45,9 +55,8 @@ class CronSchedule:
     def upcoming(self, after: datetime) -> Iterator[datetime]:
         """The due instants strictly after `after`, each once and in order, as aware UTC."""
         latest = after
-        for tick in CronSim(self._fields, after.astimezone(self._zone)):
-            due = tick.astimezone(UTC)
-            # Where the clock jumps, two wall times may fall on one instant, or on one gone by.
+        for due in self._in_order(after):
+            # Where the clock jumps, two wall times may fall on one instant.
             if due > latest:
                 latest = due
                 yield due
@@ -58,10 +67,52 @@ class CronSchedule:
 
     def latest_until(self, instant: datetime) -> datetime:
         """The last due instant at or before `instant`."""
-        first = self.next_after(instant)
-        past = CronSim(self._fields, first.astimezone(self._zone), reverse=True)
-        ticks = (tick.astimezone(UTC) for tick in past)
-        return next(tick for tick in ticks if tick <= instant)
+        wall = self._wall(instant)
+        start = wall + self._repeated(wall) + MINUTE
+        found: list[datetime] = []
+        for past in CronSim(self._fields, start, reverse=True):
+            instants = self._instants(past)
+            found += [due for due in instants if due <= instant]
+            # An earlier wall time may still be the later instant while an hour is repeated.
+            if found and instants and instants[-1] <= max(found):
+                return max(found)
+        raise ValueError("no such date ever came")
+
+    def _in_order(self, after: datetime) -> Iterator[datetime]:
+        """The due instants from about `after` on: second passes of an hour wait for the first."""
+        wall = self._wall(after)
+        waiting: list[datetime] = []
+        for upcoming in CronSim(self._fields, wall - self._repeated(wall)):
+            instants = self._instants(upcoming)
+            for due in instants:
+                heappush(waiting, due)
+            while instants and waiting and waiting[0] <= instants[0]:
+                yield heappop(waiting)
+        yield from sorted(waiting)
+
+    def _instants(self, wall: datetime) -> list[datetime]:
+        """When a wall time that matches is due: never, once or twice where the clock is changed."""
+        real = self._passes(wall)
+        if not self._is_fixed:
+            return real
+        while not real:
+            wall += MINUTE
+            real = self._passes(wall)
+        return real[:1]
+
+    def _passes(self, wall: datetime) -> list[datetime]:
+        """The instants at which clocks of the zone show that."""
+        folds = {wall.replace(tzinfo=self._zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
+        return sorted(instant for instant in folds if self._wall(instant) == wall)
+
+    def _wall(self, instant: datetime) -> datetime:
+        """What clocks of the zone show then, without the zone."""
+        return instant.astimezone(self._zone).replace(tzinfo=None)
+
+    def _repeated(self, wall: datetime) -> timedelta:
+        """How far apart the two passes of a wall time are, nothing for most."""
+        first, *others = self._passes(wall)
+        return others[0] - first if others else timedelta(0)
 
     def due_between(self, after: datetime, until: datetime, *, limit: int = 1000) -> list[datetime]:
         """The due instants in `(after, until]`, oldest first, at most `limit` of them."""
@@ -69,7 +120,12 @@ class CronSchedule:
 
     def describe(self) -> str:
         """The expression in English words."""
-        return str(CronSim(self._fields, datetime(2000, 1, 1, tzinfo=UTC)).explain())
+        words = str(CronSim(self._fields, datetime(2000, 1, 1, tzinfo=UTC)).explain())
+        step = _EVEN_STEP.match(self._fields)
+        if step is None or 60 % int(step[1]):
+            return words
+        # "Every 15th minute of every hour" reads like minute 15.
+        return _STEP_WORDS.sub(f"Every {int(step[1])} minutes", words)
 
 
 def load_zone(name: str) -> ZoneInfo:

@@ -229,23 +229,88 @@ def test_due_between_is_half_open_and_bounded() -> None:
     assert schedule.due_between(end, start) == []
 
 
-EXPRESSIONS = [
+LORD_HOWE = "Australia/Lord_Howe"
+
+
+@pytest.mark.parametrize(
+    ("expression", "after", "until", "walls"),
+    [
+        # In autumn the half hour before two comes twice, and two o'clock only after it.
+        (
+            "*/20 2 * * *",
+            "2026-04-04T12:00",
+            "2026-04-04T17:00",
+            ["05 02:00 +1030", "05 02:20 +1030", "05 02:40 +1030"],
+        ),
+        (
+            "45 */1 * * *",
+            "2026-04-04T14:00",
+            "2026-04-04T16:30",
+            ["05 01:45 +11", "05 01:45 +1030", "05 02:45 +1030"],
+        ),
+        ("5 */2 * * *", "2026-04-04T13:30", "2026-04-04T17:30", ["05 02:05 +1030"]),
+        # In spring two o'clock is half past two.
+        (
+            "*/20 3 * * *",
+            "2026-10-03T14:40",
+            "2026-10-03T17:00",
+            ["04 03:00 +11", "04 03:20 +11", "04 03:40 +11"],
+        ),
+        ("15 2 * * *", "2026-10-03T14:40", "2026-10-03T17:00", ["04 02:30 +11"]),
+    ],
+)
+def test_a_change_of_half_an_hour_passes_over_no_tick(
+    expression: str, after: str, until: str, walls: list[str]
+) -> None:
+    assert due(expression, after, until, LORD_HOWE) == walls
+
+
+ZONES = ["UTC", BERLIN, NEW_YORK, LORD_HOWE, "Antarctica/Troll", "Europe/Dublin", "Asia/Beirut"]
+DAYS = [
+    *("2026-03-08", "2026-03-28", "2026-03-29", "2026-04-04", "2026-04-05", "2026-10-03"),
+    *("2026-10-04", "2026-10-24", "2026-10-25", "2026-11-01"),
+]
+FIXED = ["30 2 * * *", "0,30 2,3 * * *", "15,45 1-3 * * *", "0 0 * * *", "0 0 29 2 *", "@weekly"]
+PACED = [
     "*/15 * * * *",
-    "30 2 * * *",
-    "0,30 2,3 * * *",
     "15 */2 * * *",
-    "0 0 29 2 *",
-    "@weekly",
+    "45 */2 * * *",
+    "*/20 2 * * *",
+    "*/20 3 * * *",
+    "* 1 * * 0",
 ]
 
 
+CHANGES = [
+    *((BERLIN, "2026-03-29T01:00"), (BERLIN, "2026-10-25T01:00")),
+    *((LORD_HOWE, "2026-04-04T15:00"), (LORD_HOWE, "2026-10-03T15:30")),
+    *(("Antarctica/Troll", "2026-03-29T01:00"), ("Antarctica/Troll", "2026-10-25T01:00")),
+    *(("Europe/Dublin", "2026-10-25T01:00"), (NEW_YORK, "2026-11-01T06:00")),
+]
+
+
+@pytest.mark.parametrize(("zone", "change"), CHANGES)
+def test_looking_back_finds_what_looking_forward_does_all_around_a_change(
+    zone: str, change: str
+) -> None:
+    start, end = utc(change) - timedelta(hours=4), utc(change) + timedelta(hours=4)
+    for expression in FIXED + PACED:
+        schedule = CronSchedule(expression, timezone=zone)
+        before = schedule.latest_until(start - timedelta(days=3))
+        ticks = [before, *schedule.due_between(before, end)]
+        for number in range(0, 8 * 60, 7):
+            moment = start + timedelta(minutes=number)
+            expected = max(tick for tick in ticks if tick <= moment)
+            assert schedule.latest_until(moment) == expected, (expression, moment)
+
+
 @given(
-    expression=st.sampled_from(EXPRESSIONS),
-    zone=st.sampled_from(["UTC", BERLIN, NEW_YORK, "Australia/Lord_Howe"]),
-    day=st.sampled_from(["2026-03-08", "2026-03-29", "2026-04-05", "2026-10-25", "2026-11-01"]),
+    expression=st.sampled_from(FIXED + PACED),
+    zone=st.sampled_from(ZONES),
+    day=st.sampled_from(DAYS),
     seconds=st.integers(0, 2 * 86_400),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_latest_and_next_enclose_any_instant(
     expression: str, zone: str, day: str, seconds: int
 ) -> None:
@@ -256,5 +321,26 @@ def test_latest_and_next_enclose_any_instant(
     assert schedule.due_between(latest - timedelta(seconds=1), moment) == [latest]
 
 
+@given(expression=st.sampled_from(PACED), zone=st.sampled_from(ZONES), day=st.sampled_from(DAYS))
+@settings(max_examples=150, deadline=None)
+def test_a_paced_expression_is_due_at_every_minute_whose_wall_time_matches(
+    expression: str, zone: str, day: str
+) -> None:
+    schedule, start = CronSchedule(expression, timezone=zone), utc(day)
+    minutes = [start + timedelta(minutes=number) for number in range(1, 2 * 1440)]
+    walls = {minute: minute.astimezone(ZoneInfo(zone)) for minute in minutes}
+    # A schedule in UTC, asked about the wall time as if it were one, knows of no change.
+    plain = CronSchedule(expression)
+    matching = {
+        minute
+        for minute, wall in walls.items()
+        if plain.latest_until(wall.replace(tzinfo=UTC)) == wall.replace(tzinfo=UTC)
+    }
+    assert schedule.due_between(start, minutes[-1], limit=5000) == sorted(matching)
+
+
 def test_an_expression_is_described_in_words() -> None:
-    assert CronSchedule("*/15 * * * *").describe() == "Every 15th minute of every hour"
+    assert CronSchedule("*/15 * * * *").describe() == "Every 15 minutes"
+    assert CronSchedule("*/5 * * * 1").describe() == "Every 5 minutes on Monday"
+    assert CronSchedule("*/20 9-17 * * *").describe() == "Every 20 minutes from 09:00 through 17:59"
+    assert CronSchedule("*/7 * * * *").describe() == "Every seventh minute of every hour"

@@ -106,9 +106,18 @@ class Book:
                 self._end(episode, at, text=f"{episode.subject} is not followed any more.")
 
     def pass_time(self, now: datetime) -> None:
-        """Waits end, and reminders come due."""
+        """Waits end, and reminders come due; those of a clock that was ahead begin anew."""
         for episode in list(self.open.values()):
+            self._leave_future(episode, now)
             self._advance(episode, now)
+
+    def _leave_future(self, episode: Episode, now: datetime) -> None:
+        if episode.pending_at > now:
+            episode.pending_at = now
+            self._touch(episode)
+        if episode.notified_at is not None and episode.notified_at > now:
+            episode.notified_at = now
+            self._touch(episode)
 
     def _begin(self, finding: Finding, at: datetime) -> Episode:
         episode = Episode(

@@ -1,11 +1,12 @@
 """One try of a delivery: claimed with a lease, sealed before the first, settled by its answer.
 
 The attempt number is the fencing token: a sender that lost its lease changes nothing any more, and
-only an answer marks a delivery as sent.
+only an answer marks a delivery as sent. A try whose sender died has used up a step like one that
+failed, so that a message which kills its senders comes to an end too.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from secrets import SystemRandom
 from typing import Any
 from uuid import UUID
@@ -21,23 +22,32 @@ from app.alerts.webhook import Outcome, Reply, Webhook
 
 LONGEST_RETRY_AFTER = 24 * 3600.0
 _random = SystemRandom()
-_CLAIM = """
+# All hosts share the database's clock; tests give one of their own.
+_NOW = "coalesce(CAST(:now AS timestamptz), statement_timestamp())"
+# A lease that ends later than any could was taken while the database's clock was ahead.
+_IS_FREE = """
+    (d.lease_until IS NULL OR d.lease_until < clock_timestamp()
+     OR d.lease_until > clock_timestamp() + 2 * make_interval(secs => :lease))
+"""
+# The sender of its last try died.
+_IS_SPENT = "(d.lease_until IS NOT NULL AND d.step + 1 >= :tries)"
+_CLAIM = f"""
     UPDATE alert_delivery
-    SET attempts = attempts + 1, leased_by = :sender, sealed_at = coalesce(sealed_at, :now),
+    SET attempts = attempts + 1, leased_by = :sender, sealed_at = coalesce(sealed_at, {_NOW}),
+        step = step + CASE WHEN lease_until IS NULL THEN 0 ELSE 1 END,
         lease_until = clock_timestamp() + make_interval(secs => :lease)
     WHERE id = (
         SELECT d.id FROM alert_delivery d
-        WHERE d.status = 'waiting' AND d.due_at <= :now
+        WHERE d.status = 'waiting' AND d.due_at <= {_NOW} AND {_IS_FREE}
           AND (CAST(:only AS uuid) IS NULL OR d.id = :only)
-          AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
           AND NOT EXISTS (
               SELECT FROM alert_delivery e
               WHERE e.group_key = d.group_key AND e.status = 'waiting'
-                AND (e.queued_at, e.id) < (d.queued_at, d.id))
-        ORDER BY d.queued_at, d.id LIMIT 1
+                AND (e.queued_at, e.created_at, e.id) < (d.queued_at, d.created_at, d.id))
+        ORDER BY d.queued_at, d.created_at, d.id LIMIT 1
         FOR UPDATE SKIP LOCKED)
-    RETURNING id, kind, attempts, step, planned_at, body
-"""
+    RETURNING id, kind, attempts, step, planned_at, body, {_NOW} AS claimed_at
+"""  # noqa: S608 - the parts stand above
 _NOTICES = """
     SELECT kind, rule, subject, severity, title, text, noticed_at, fired_at, market, run_id
     FROM alert_notice WHERE delivery_id = :id ORDER BY id
@@ -62,19 +72,23 @@ _DISABLE = """
     INSERT INTO alert_target (fingerprint, disabled_at, reason)
     VALUES (:fingerprint, :now, :reason) ON CONFLICT (fingerprint) DO NOTHING
 """
-_GIVE_UP = """
-    UPDATE alert_delivery
-    SET status = 'dead', last_error = 'The receiver is disabled since it answered 410.',
-        sealed_at = coalesce(sealed_at, :now)
-    WHERE status = 'waiting' AND kind = 'alert' AND due_at <= :now
-      AND (lease_until IS NULL OR lease_until < clock_timestamp())
-      AND EXISTS (SELECT FROM alert_target WHERE fingerprint = :fingerprint)
-"""
+_GIVE_UP = f"""
+    UPDATE alert_delivery d
+    SET status = 'dead', sealed_at = coalesce(d.sealed_at, {_NOW}), lease_until = NULL,
+        last_error = CASE WHEN {_IS_SPENT} THEN 'The processes that tried to send it died.'
+                          ELSE 'The receiver is disabled since it answered 410.' END
+    WHERE d.status = 'waiting' AND d.due_at <= {_NOW} AND {_IS_FREE}
+      AND ({_IS_SPENT} OR d.kind = 'alert' AND EXISTS (
+          SELECT FROM alert_target WHERE fingerprint = :fingerprint))
+"""  # noqa: S608 - the parts stand above
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A delivery that this process may try once; `attempt` is its fencing token."""
+    """A delivery that this process may try once; `attempt` is its fencing token.
+
+    `at` is when it was claimed, by the clock that all senders share.
+    """
 
     id: UUID
     kind: str
@@ -82,6 +96,7 @@ class Claimed:
     step: int
     planned_at: datetime
     body: bytes
+    at: datetime
 
 
 def claim(
@@ -89,23 +104,26 @@ def claim(
     webhook: Webhook,
     *,
     sender: str,
-    now: datetime,
     policy: Policy,
+    now: datetime | None = None,
     only: UUID | None = None,
 ) -> Claimed | None:
     """The next delivery that is due, leased to this sender and sealed; None when there is none.
 
-    Commit before sending: the row then shows that a try was begun.
+    What is due is judged by the database's clock, unless told the time. Commit before sending: the
+    row then shows that a try was begun.
     """
-    connection.execute(text(_GIVE_UP), {"now": now, "fingerprint": webhook.fingerprint})
     values = {"sender": sender, "now": now, "lease": policy.lease, "only": only}
+    ending = values | {"fingerprint": webhook.fingerprint, "tries": len(policy.tries)}
+    connection.execute(text(_GIVE_UP), ending)
     row = connection.execute(text(_CLAIM), values).first()
     if row is None:
         return None
-    attempt = {"id": row.id, "attempt": row.attempts, "now": now, "sender": sender}
+    at = row.claimed_at.astimezone(UTC)
+    attempt = {"id": row.id, "attempt": row.attempts, "now": at, "sender": sender}
     connection.execute(text(_START_ATTEMPT), attempt)
-    body = row.body or _seal(connection, row.id, webhook, now)
-    return Claimed(row.id, row.kind, row.attempts, row.step, row.planned_at, body.encode())
+    body = row.body or _seal(connection, row.id, webhook, at)
+    return Claimed(row.id, row.kind, row.attempts, row.step, row.planned_at, body.encode(), at)
 
 
 def settle(

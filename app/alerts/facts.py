@@ -2,17 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 from app.alerts.judging import TICKS_COUNTED, MarketFact, RunFact, ScheduleFact, SignalFact
 from app.cron import CronSchedule
-from app.domain import DAY, HOUR, Granularity, RunStatus
+from app.domain import DAY, EPOCH_MONDAY, HOUR, Granularity, RunStatus
 from app.models.followed import FOLLOWED_NEWEST
 
 RUNS_AT_ONCE = 500
+# What finished so shortly before the clock was found to be set back may be new. If it is not: a run
+# that is judged twice in a row is no news the second time.
+MAY_BE_NEW = timedelta(seconds=15)
 MARKETS_AT_ONCE = 10_000
 # Three looks of the slowest scheduler that the settings allow.
 SIGNAL_SECONDS = 180
@@ -32,7 +36,16 @@ _RUN = """
     WHERE r.finished_at IS NOT NULL AND r.provider = :provider AND r.trigger <> 'backfill'
 """
 # One run at a time: whoever started later finished later too.
-_NEW_RUNS = f"{_RUN} AND r.started_at > :after ORDER BY r.started_at LIMIT :limit"
+_NEW_RUNS = f"""
+    {_RUN} AND r.started_at > :after AND NOT r.id = ANY(:ahead) ORDER BY r.started_at LIMIT :limit
+"""
+_REWIND = """
+    SELECT (SELECT max(started_at) FROM ingestion_run
+            WHERE provider = :provider AND started_at <= :now AND finished_at <= :settled) AS until,
+           ARRAY(SELECT id FROM ingestion_run
+                 WHERE provider = :provider AND started_at > :now AND started_at <= :until
+                   AND finished_at IS NOT NULL) AS ahead
+"""
 _LAST_RUN = f"{_RUN} ORDER BY r.started_at DESC LIMIT 1"
 _MARKETS = f"""
     WITH {FOLLOWED_NEWEST}
@@ -53,14 +66,15 @@ _SCHEDULE = """
         SELECT max(finished_at) AS at FROM (
             SELECT finished_at FROM ingestion_run
             WHERE status IN ('succeeded', 'partial') AND provider = :provider AND symbols = '{}'
-              AND trigger <> 'backfill'
+              AND trigger <> 'backfill' AND started_at <= :now AND finished_at <= :now
             ORDER BY started_at DESC LIMIT 20) d
     )
     SELECT success.at AS success_at,
            coalesce(
                success.at,
-               (SELECT min(started_at) FROM ingestion_run WHERE provider = :provider),
-               (SELECT max(started_at) FROM ingestion_run)) AS since_at,
+               (SELECT min(started_at) FROM ingestion_run
+                WHERE provider = :provider AND started_at <= :now),
+               (SELECT max(started_at) FROM ingestion_run WHERE started_at <= :now)) AS since_at,
            p.paused_at, coalesce(p.paused_by, '') AS paused_by
     FROM success LEFT JOIN schedule_pause p
          ON p.schedule = :schedule AND (p.until_at IS NULL OR p.until_at > :now)
@@ -69,6 +83,7 @@ _SIGNALS = """
     SELECT s.kind, s.subject, s.detail, EXISTS (
         SELECT FROM ingestion_run r
         WHERE r.provider = s.subject AND r.status = 'succeeded' AND r.started_at > s.since_at
+          AND r.started_at <= clock_timestamp()
     ) AS succeeded_since
     FROM alert_signal s
     WHERE s.reported_at > clock_timestamp() - make_interval(secs => :seconds)
@@ -98,16 +113,35 @@ class Followed:
 
 
 def load_new_runs(
-    connection: Connection, followed: Followed, *, after: datetime | None
+    connection: Connection,
+    followed: Followed,
+    *,
+    after: datetime | None,
+    ahead: Sequence[UUID] = (),
 ) -> list[RunFact]:
-    """Runs that finished since the one that began at `after`, oldest first; without it the last."""
+    """Runs that finished since the one that began at `after`, oldest first; without it the last.
+
+    Those of `ahead` were judged already, by a clock that was ahead.
+    """
     values: dict[str, Any] = {"provider": followed.provider}
     if after is None:
         rows = connection.execute(text(_LAST_RUN), values).mappings()
     else:
-        values |= {"after": after, "limit": RUNS_AT_ONCE}
+        values |= {"after": after, "limit": RUNS_AT_ONCE, "ahead": list(ahead)}
         rows = connection.execute(text(_NEW_RUNS), values).mappings()
     return [RunFact(**{**row, "status": RunStatus(row["status"])}) for row in rows]
+
+
+def rewind_runs(
+    connection: Connection, followed: Followed, *, until: datetime, now: datetime
+) -> tuple[datetime, list[UUID]]:
+    """Where to go on when runs are judged until after `now`, because the clock was set back.
+
+    The start of the last run that is surely judged, and the judged ones that lie ahead.
+    """
+    values = {"provider": followed.provider, "until": until, "now": now}
+    row = connection.execute(text(_REWIND), values | {"settled": now - MAY_BE_NEW}).one()
+    return row.until or EPOCH_MONDAY, list(row.ahead)
 
 
 def load_markets(
@@ -143,7 +177,8 @@ def load_schedule(
 ) -> ScheduleFact:
     """How many ticks went by since a full run of the provider brought data last.
 
-    Without one they count from its first run, and from the last of any before its first.
+    Without one they count from its first run, and from the last of any before its first. A run
+    that began after `now`, by a clock that was ahead, hides nothing.
     """
     values = {"provider": followed.provider, "schedule": name, "now": now}
     row = connection.execute(text(_SCHEDULE), values).one()

@@ -2,7 +2,8 @@
 
 Notices of one rule share a delivery until its first try seals its body; the next delivery of that
 rule opens five minutes after the one before. Deliveries of one rule leave in order, so that a late
-`firing` can never follow its own `resolved`. How one is tried stands in `app/alerts/claims.py`.
+`firing` can never follow its own `resolved`: a replay changes nothing of that order, and leaves out
+what later news were told of. How one is tried stands in `app/alerts/claims.py`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,7 +26,7 @@ _INSERT = """
 _UNSEALED = """
     SELECT id FROM alert_delivery
     WHERE group_key = :group_key AND status = 'waiting' AND sealed_at IS NULL
-    ORDER BY queued_at LIMIT 1 FOR UPDATE
+    ORDER BY queued_at, created_at LIMIT 1 FOR UPDATE
 """
 _LAST_NOTIFY = "SELECT max(notify_at) FROM alert_delivery WHERE group_key = :group_key"
 # News of a rule are a reason to try what waits before them at once, outside its schedule of tries.
@@ -33,6 +34,31 @@ _PULL = """
     UPDATE alert_delivery SET due_at = :due_at
     WHERE group_key = :group_key AND status = 'waiting' AND due_at > :due_at
 """
+# What was queued or tried at an instant that is still to come: by a clock that was ahead.
+_REQUEUE = """
+    UPDATE alert_delivery d
+    SET queued_at = least(d.queued_at, :now), notify_at = least(d.notify_at, :now),
+        due_at = :now, planned_at = :now
+    WHERE d.status = 'waiting' AND (d.queued_at > :now OR EXISTS (
+        SELECT FROM alert_attempt a WHERE a.delivery_id = d.id AND a.started_at > :now))
+"""
+# Newer notices of the same trouble in a message that arrived: the older one would be told last.
+_IS_OVERTAKEN = """
+    EXISTS (SELECT FROM alert_notice n
+            JOIN alert_notice l ON l.rule = n.rule AND l.subject = n.subject AND l.id > n.id
+            JOIN alert_delivery s ON s.id = l.delivery_id AND s.status = 'sent'
+            WHERE n.delivery_id = d.id)
+"""
+_REPLAY = f"""
+    UPDATE alert_delivery d
+    SET status = 'waiting', step = 0, due_at = :now, planned_at = :now, lease_until = NULL
+    WHERE d.status = 'dead' AND d.kind = 'alert' AND (NOT :named OR d.id = ANY(:ids))
+      AND NOT {_IS_OVERTAKEN}
+"""  # noqa: S608 - the condition stands above
+_OVERTAKEN = f"""
+    SELECT count(*) FROM alert_delivery d
+    WHERE d.status = 'dead' AND d.kind = 'alert' AND d.id = ANY(:ids) AND {_IS_OVERTAKEN}
+"""  # noqa: S608 - the condition stands above
 # Notices go with their alert; those of tests belong to none.
 _OLD = {
     "alerts": "FROM alert o WHERE o.resolved_at < :before",
@@ -110,15 +136,27 @@ def enable(connection: Connection, webhook: Webhook) -> None:
     connection.execute(statement, {"fingerprint": webhook.fingerprint})
 
 
+def requeue(connection: Connection, *, now: datetime) -> int:
+    """After the clock was set back: try at once what it had put off; how many deliveries.
+
+    Their order stays. Call it once: what was tried by the wrong clock is found each time.
+    """
+    return connection.execute(text(_REQUEUE), {"now": now}).rowcount
+
+
 def replay(connection: Connection, ids: Sequence[UUID], *, now: datetime) -> int:
-    """Queue dead deliveries anew under their old ids, all of them where none is named."""
-    statement = text(
-        "UPDATE alert_delivery SET status = 'waiting', step = 0, due_at = :now, planned_at = :now, "
-        "queued_at = :now, lease_until = NULL "
-        "WHERE status = 'dead' AND kind = 'alert' AND (NOT :named OR id = ANY(:ids))"
-    )
+    """Queue dead deliveries anew under their old ids, all of them where none is named.
+
+    They take the places they had, and those that later news overtook stay dead.
+    """
     values = {"now": now, "named": bool(ids), "ids": list(ids)}
-    return connection.execute(statement, values).rowcount
+    return connection.execute(text(_REPLAY), values).rowcount
+
+
+def count_overtaken(connection: Connection, ids: Sequence[UUID]) -> int:
+    """How many of these dead deliveries tell of trouble of which later news have arrived."""
+    count: int = connection.execute(text(_OVERTAKEN), {"ids": list(ids)}).scalar_one()
+    return count
 
 
 def count_old(connection: Connection, *, before: datetime) -> dict[str, Amount]:

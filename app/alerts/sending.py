@@ -1,9 +1,13 @@
-"""The sender's loop: claim, send, settle, for at most ten seconds; any number may run it."""
+"""The sender's loop: claim, send, settle, for at most ten seconds; any number may run it.
+
+The time is the database's, as the claim finds it, plus what this process counted since by its
+steady clock: hosts whose own clocks differ keep one order.
+"""
 
 import logging
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import Engine
@@ -19,10 +23,13 @@ logger = logging.getLogger(__name__)
 Clock = Callable[[], datetime]
 
 
-def deliver_due(engine: Engine, webhook: Webhook, *, clock: Clock, policy: Policy) -> int:
+def deliver_due(
+    engine: Engine, webhook: Webhook, *, policy: Policy, clock: Clock | None = None
+) -> int:
     """Try what is due, as much as fits into the loop's time; how many tries that were.
 
-    A send is begun only where one as slow as the slowest so far would end in time.
+    A send is begun only where one as slow as the slowest so far would end in time. A `clock` rules
+    instead of the database's.
     """
     begun = time.monotonic()
     count, slowest = 0, 0.0
@@ -42,9 +49,9 @@ def try_one(
     engine: Engine,
     webhook: Webhook,
     *,
-    clock: Clock,
     policy: Policy,
     seconds: float,
+    clock: Clock | None = None,
     only: UUID | None = None,
 ) -> Reply | None:
     """Try the next delivery that is due (or only that one) once; None when there is none.
@@ -54,16 +61,28 @@ def try_one(
     """
     with engine.begin() as connection:
         claimed = claim(
-            connection, webhook, sender=process_name(), now=clock(), policy=policy, only=only
+            connection,
+            webhook,
+            sender=process_name(),
+            policy=policy,
+            now=clock() if clock else None,
+            only=only,
         )
     if claimed is None:
         return None
-    reply = _send(webhook, claimed, clock(), min(seconds, policy.timeout))
+    present = clock or _clock_since(claimed.at)
+    reply = _send(webhook, claimed, present(), min(seconds, policy.timeout))
     reach("mid-webhook")
     with engine.begin() as connection:
-        is_mine = settle(connection, claimed, reply, webhook, now=clock(), policy=policy)
+        is_mine = settle(connection, claimed, reply, webhook, now=present(), policy=policy)
     _log(claimed, reply, is_mine=is_mine)
     return reply
+
+
+def _clock_since(instant: datetime) -> Clock:
+    """Goes on from that instant by this process's steady clock."""
+    begun = time.monotonic()
+    return lambda: instant + timedelta(seconds=time.monotonic() - begun)
 
 
 def _send(webhook: Webhook, claimed: Claimed, at: datetime, seconds: float) -> Reply:

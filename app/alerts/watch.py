@@ -4,11 +4,13 @@ Whoever holds the watch's row judges; everybody else skips the round. A run is j
 order of the runs, however many finished since the round before.
 """
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Row, insert, text
 
@@ -19,23 +21,29 @@ from app.alerts.facts import (
     load_new_runs,
     load_schedule,
     load_signals,
+    rewind_runs,
 )
 from app.alerts.judging import ScheduleFact, judge_markets, judge_run, judge_schedule, judge_signals
 from app.alerts.measured import MARKET_RULES, SIGNAL_RULES, Measurements
-from app.alerts.outbox import Policy, Queued, enqueue
+from app.alerts.outbox import Policy, Queued, enqueue, requeue
 from app.alerts.rules import RULES, Severity
 from app.cron import CronSchedule
 from app.domain import EPOCH_MONDAY
 from app.logs import redact
 from app.models import Alert, AlertNotice
+from app.models.versions import NEW_ALERTS_VERSION
 
 logger = logging.getLogger(__name__)
 
 RUN_RULES = ("run_failed", "run_partial", "rows_rejected", "run_slow")
 SURVEY_EVERY = timedelta(seconds=60)
+# A round may have looked at the clock a little before the one that it comes after.
+SAME_TIME = timedelta(seconds=5)
+MOST_AHEAD = 1000
 _LOCK = """
-    SELECT judged_at, surveyed_at, runs_until FROM alert_watch WHERE id = 1
-    FOR UPDATE SKIP LOCKED
+    SELECT judged_at, surveyed_at, runs_until,
+           coalesce(measured #> '{ahead,runs}', '[]'::jsonb) AS ahead
+    FROM alert_watch WHERE id = 1 FOR UPDATE SKIP LOCKED
 """
 _OPEN = """
     SELECT id, rule, subject, state, title, text, value, market, run_id, pending_at, fired_at,
@@ -45,13 +53,15 @@ _OPEN = """
 _UPDATE = """
     UPDATE alert SET state = :state, title = :title, text = :text, value = :value,
         market = :market, run_id = :run_id, fired_at = :fired_at, notified_at = :notified_at,
-        resolved_at = :resolved_at
+        resolved_at = :resolved_at, pending_at = :pending_at
     WHERE id = :id
 """
+# `ahead` lies beside the figures of the rules; it names no provider, so it is read as none of them.
 _JUDGED = """
     UPDATE alert_watch
     SET judged_at = :now, surveyed_at = :surveyed_at, runs_until = :until,
         measured = measured || CAST(:measured AS jsonb)
+            || jsonb_build_object('ahead', jsonb_build_object('runs', CAST(:ahead AS jsonb)))
     WHERE id = 1
 """
 _STORED = (
@@ -85,6 +95,17 @@ class WatchOrder:
     policy: Policy = field(default_factory=Policy)
 
 
+@dataclass(frozen=True, slots=True)
+class _Progress:
+    """The start of the last run that was judged, and the judged ones that lie ahead of the clock.
+
+    There are some only after the database's clock was ahead for a while.
+    """
+
+    until: datetime | None
+    ahead: Sequence[UUID]
+
+
 def judge_all(connection: Connection, order: WatchOrder) -> int:
     """Judge what is new, keep the changes and queue what is to be told; how many notices.
 
@@ -95,7 +116,11 @@ def judge_all(connection: Connection, order: WatchOrder) -> int:
         return 0
     book = Book(_load_open(connection), _load_snoozes(connection))
     measurements = Measurements()
-    until = _judge_runs(connection, order, book, measurements, watch.runs_until)
+    if watch.judged_at is not None and watch.judged_at - order.now > SAME_TIME:
+        logger.error("clock was set back", extra={"judged_at": watch.judged_at})
+        requeue(connection, now=order.now)
+    progress = _load_progress(connection, order, watch)
+    until = _judge_runs(connection, order, book, measurements, progress)
     surveyed_at = _judge_rest(connection, order, book, measurements, watch.surveyed_at)
     book.pass_time(order.now)
     _keep(connection, order, book)
@@ -103,6 +128,7 @@ def judge_all(connection: Connection, order: WatchOrder) -> int:
         "now": order.now,
         "surveyed_at": surveyed_at,
         "until": until,
+        "ahead": json.dumps([str(run_id) for run_id in progress.ahead]),
         "measured": measurements.stored(at=order.now, provider=order.followed.provider),
     }
     connection.execute(text(_JUDGED), values)
@@ -121,7 +147,7 @@ def _lock_watch(connection: Connection) -> Row[Any] | None:
 def _is_early(watch: Row[Any], order: WatchOrder) -> bool:
     if watch.judged_at is None:
         return False
-    return bool(timedelta(0) <= order.now - watch.judged_at < order.every)
+    return bool(-SAME_TIME <= order.now - watch.judged_at < order.every)
 
 
 def _load_open(connection: Connection) -> dict[Key, Episode]:
@@ -135,19 +161,28 @@ def _load_snoozes(connection: Connection) -> dict[Key, datetime]:
     return {(row.rule, row.subject): row.until_at for row in rows}
 
 
+def _load_progress(connection: Connection, order: WatchOrder, watch: Row[Any]) -> _Progress:
+    ahead = [UUID(run_id) for run_id in watch.ahead]
+    if watch.runs_until is None or watch.runs_until <= order.now:
+        return _Progress(watch.runs_until, ahead)
+    until, more = rewind_runs(connection, order.followed, until=watch.runs_until, now=order.now)
+    return _Progress(until, [*ahead, *more][-MOST_AHEAD:])
+
+
 def _judge_runs(
     connection: Connection,
     order: WatchOrder,
     book: Book,
     measurements: Measurements,
-    after: datetime | None,
+    progress: _Progress,
 ) -> datetime:
     """Judge the runs that finished since; how far that is now.
 
     Of what ran before anybody judged, the last run alone counts.
     """
+    after = progress.until
     book.retire(RUN_RULES, but=order.followed.provider, at=order.now)
-    for run in load_new_runs(connection, order.followed, after=after):
+    for run in load_new_runs(connection, order.followed, after=after, ahead=progress.ahead):
         after = run.started_at
         for finding in judge_run(run):
             book.apply(measurements.note(finding), at=run.finished_at)
@@ -191,6 +226,8 @@ def _keep(connection: Connection, order: WatchOrder, book: Book) -> None:
     """Store the alerts that changed, their notices, and the deliveries, all or nothing."""
     _keep_episodes(connection, book.touched)
     queued = _keep_notices(connection, book.notices)
+    if book.notices:
+        connection.execute(text(NEW_ALERTS_VERSION))
     if order.min_severity is not None and queued:
         enqueue(
             connection,

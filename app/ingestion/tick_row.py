@@ -1,4 +1,8 @@
-"""The row of a tick: claimed in the transaction that opens its run, so there is never one alone."""
+"""The row of a tick: claimed in the transaction that opens its run, so there is never one alone.
+
+A tick that was recorded as missed before it was due did not go by: the database's clock was ahead
+for a while. Such a row counts for nothing, and whoever finds the tick due takes it over.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +16,16 @@ from app.domain import TickStatus
 from app.errors import TickTaken
 
 INGESTION = "ingestion"
-_CLAIM = """
-    INSERT INTO schedule_tick (schedule, due_at, status, claimed_by, reason)
+_IS_EARLY = "t.status = 'missed' AND (t.claimed_at > clock_timestamp() OR t.claimed_at < t.due_at)"
+_CLAIM = f"""
+    INSERT INTO schedule_tick AS t (schedule, due_at, status, claimed_by, reason)
     VALUES (:schedule, :due_at, :status, :claimed_by, :reason)
-    ON CONFLICT (schedule, due_at) DO NOTHING
+    ON CONFLICT (schedule, due_at) DO UPDATE
+    SET status = excluded.status, claimed_by = excluded.claimed_by,
+        claimed_at = excluded.claimed_at, reason = excluded.reason
+    WHERE {_IS_EARLY}
     RETURNING due_at
-"""
+"""  # noqa: S608 - the condition stands above
 _RAN = """
     UPDATE schedule_tick SET status = 'ran', run_id = :run_id
     WHERE schedule = :schedule AND due_at = :due_at
@@ -28,22 +36,26 @@ _MISSED = """
     FROM unnest(CAST(:due AS timestamptz[])) AS n(due_at)
     ON CONFLICT (schedule, due_at) DO NOTHING
 """
-_TICK = "SELECT status, run_id FROM schedule_tick WHERE schedule = :schedule AND due_at = :due_at"
+_TICK = f"""
+    SELECT t.status, t.run_id, {_IS_EARLY} AS is_early FROM schedule_tick t
+    WHERE t.schedule = :schedule AND t.due_at = :due_at
+"""  # noqa: S608 - the condition stands above
 _LAST = "SELECT max(due_at) FROM schedule_tick WHERE schedule = :schedule"
 
 
 @dataclass(frozen=True, slots=True)
 class TickRow:
-    """What became of a tick so far."""
+    """What became of a tick so far; `is_early` when that was recorded before it was due."""
 
     status: TickStatus
     run_id: UUID | None
+    is_early: bool = False
 
 
 def load_tick(connection: Connection, due_at: datetime) -> TickRow | None:
     """The tick's row, None when nobody claimed it."""
     row = connection.execute(text(_TICK), {"schedule": INGESTION, "due_at": due_at}).first()
-    return TickRow(TickStatus(row.status), row.run_id) if row else None
+    return TickRow(TickStatus(row.status), row.run_id, row.is_early) if row else None
 
 
 def load_last_tick(connection: Connection) -> datetime | None:
@@ -68,7 +80,7 @@ def name_run_of_tick(connection: Connection, due_at: datetime, run_id: UUID) -> 
 
 
 def record_tick(connection: Connection, due_at: datetime, status: TickStatus, reason: str) -> bool:
-    """Write the tick's row; False when it has one."""
+    """Write the tick's row; False when it has one, other than one from before it was due."""
     values = {
         "schedule": INGESTION,
         "due_at": due_at,

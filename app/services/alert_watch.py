@@ -1,12 +1,13 @@
 """The alerts' job: say what this process sees, judge the rules, deliver; and the rules' figures.
 
-It runs in a thread of its own, after the commits it judges: no run ever waits for it.
+It runs in a thread of its own, after the commits it judges: no run ever waits for it. Everything
+goes by the database's clock, as the ticks do.
 """
 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from app.alerts.facts import Followed, report_signals
 from app.alerts.judging import SignalFact
@@ -25,27 +26,39 @@ from app.services.alert_views import RuleView
 from app.services.followed import followed_values
 from app.services.house import House
 from app.services.overview import freshness_limit
+from app.services.ticks import load_shared_time
 
 # Several processes look; one round in most of a poll's time is enough.
 PART_OF_A_POLL = 0.8
 _FOUND = """
-    SELECT rule, count(*) FILTER (WHERE state <> 'resolved') AS open_count,
-           max(fired_at) AS fired_at
-    FROM alert GROUP BY rule
+    SELECT r.rule,
+           (SELECT count(*) FROM alert a WHERE a.rule = r.rule AND a.state <> 'resolved')
+               AS open_count,
+           (SELECT max(a.fired_at) FROM alert a WHERE a.rule = r.rule) AS fired_at
+    FROM unnest(CAST(:rules AS text[])) AS r (rule)
 """
 
 
 def watch_alerts(engine: Engine, house: House, *, policy: Policy | None = None) -> None:
-    """One round; the deliveries take at most ten seconds of it.
+    """One round of everything: judge, then deliver. Raises as the two do."""
+    judge_when_due(engine, house, policy=policy)
+    deliver_alerts(engine, house, policy=policy)
+
+
+def judge_when_due(engine: Engine, house: House, *, policy: Policy | None = None) -> None:
+    """Judge unless another process just did.
 
     Raises `SQLAlchemyError` with the database away: the next round finds everything as it was.
     """
-    patience = policy or Policy()
     every = timedelta(seconds=house.settings.scheduler_poll_seconds * PART_OF_A_POLL)
-    judge_alerts(engine, house, policy=patience, every=every)
+    judge_alerts(engine, house, policy=policy, every=every)
+
+
+def deliver_alerts(engine: Engine, house: House, *, policy: Policy | None = None) -> None:
+    """Deliver what is due, for ten seconds at most; raises `SQLAlchemyError`."""
     webhook = webhook_of(house.settings)
     if webhook is not None:
-        deliver_due(engine, webhook, clock=house.clock, policy=patience)
+        deliver_due(engine, webhook, policy=policy or Policy(), clock=house.given_clock)
 
 
 def judge_alerts(
@@ -61,7 +74,8 @@ def judge_alerts(
     """
     with engine.begin() as connection:
         report_signals(connection, observe(house), source=process_name())
-    order = order_of(house, webhook_of(house.settings), policy or Policy())
+        now = load_now(connection, house)
+    order = order_of(house, webhook_of(house.settings), policy or Policy(), now=now)
     with engine.begin() as connection:
         return judge_all(connection, replace(order, every=every))
 
@@ -76,9 +90,9 @@ def observe(house: House) -> list[SignalFact]:
     return signals + [SignalFact(BREAKER_OPEN, name, state) for name, state in troubled.items()]
 
 
-def order_of(house: House, webhook: Webhook | None, policy: Policy) -> WatchOrder:
+def order_of(house: House, webhook: Webhook | None, policy: Policy, *, now: datetime) -> WatchOrder:
     """What a round judges under these settings."""
-    settings, now = house.settings, house.clock()
+    settings = house.settings
     has_history = settings.ingestion_lookback_days > 0
     return WatchOrder(
         now=now,
@@ -91,14 +105,20 @@ def order_of(house: House, webhook: Webhook | None, policy: Policy) -> WatchOrde
     )
 
 
+def load_now(connection: Connection, house: House) -> datetime:
+    """The present by the database's clock, or by the one that the house was given."""
+    return house.given_clock() if house.given_clock else load_shared_time(connection)
+
+
 def load_rules(session: AnySession, house: House) -> tuple[RuleView, ...]:
     """Every rule with what it measured last, how many alerts are open, and when it fired last."""
     measured = load_measured(session, house.settings.ingestion_provider)
-    found = {row.rule: (row.open_count, row.fired_at) for row in session.execute(text(_FOUND))}
+    rows = session.execute(text(_FOUND), {"rules": list(RULES)})
+    found = {row.rule: (row.open_count, row.fired_at) for row in rows}
     webhook = webhook_of(house.settings)
     least = webhook.min_severity if webhook else None
     return tuple(
-        _rule_view(rule, least, measured.get(rule.name), found.get(rule.name, (0, None)))
+        _rule_view(rule, least, measured.get(rule.name), found[rule.name])
         for rule in RULES.values()
     )
 

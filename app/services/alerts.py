@@ -6,13 +6,14 @@ from uuid import UUID
 
 from sqlalchemy import Engine, RowMapping, text
 
-from app.alerts.outbox import Policy, enable, enqueue_test, replay
+from app.alerts.outbox import Policy, count_overtaken, enable, enqueue_test, replay
 from app.alerts.rules import RULES, Severity
 from app.alerts.sending import try_one
 from app.alerts.signature import webhook_id
 from app.alerts.webhook import TIMEOUT_SECONDS, Webhook, webhook_of
 from app.database.base import AnySession
 from app.errors import InvalidRequest, NotFound
+from app.models.versions import NEW_ALERTS_VERSION
 from app.services.alert_views import (
     AlertPage,
     AlertView,
@@ -22,19 +23,32 @@ from app.services.alert_views import (
     DeliveryView,
     ReceiverView,
 )
+from app.services.alert_watch import load_now
 from app.services.house import House
 from app.services.paging import check_limit, read_cursor, write_cursor
 
 LONGEST_SNOOZE = timedelta(days=30)
 MOST_OPEN = 1000
 BODY_SHOWN = 4000
+OVERTAKEN = (
+    "Later news of the same trouble have arrived since, so this message would tell an old state "
+    "as the last one. It is not sent again."
+)
 _ALERT = """
     SELECT a.id, a.rule, a.subject, a.severity, a.state, a.title AS headline, a.text, a.value,
            a.market, a.run_id, a.pending_at, a.fired_at, a.resolved_at, a.notified_at,
            z.until_at AS snoozed_until, coalesce(z.snoozed_by, '') AS snoozed_by,
-           coalesce(z.reason, '') AS snooze_reason
+           coalesce(z.reason, '') AS snooze_reason,
+           t.told_at, t.delivery_id, t.delivery_status, t.delivery_error
     FROM alert a LEFT JOIN alert_snooze z
-         ON z.rule = a.rule AND z.subject = a.subject AND z.until_at > :now
+         ON z.rule = a.rule AND z.subject = a.subject
+            AND z.until_at > coalesce(CAST(:now AS timestamptz), statement_timestamp())
+    CROSS JOIN LATERAL (
+        SELECT max(d.sent_at) AS told_at, (array_agg(d.id ORDER BY n.id DESC))[1] AS delivery_id,
+               (array_agg(d.status ORDER BY n.id DESC))[1] AS delivery_status,
+               coalesce((array_agg(d.last_error ORDER BY n.id DESC))[1], '') AS delivery_error
+        FROM alert_notice n JOIN alert_delivery d ON d.id = n.delivery_id WHERE n.alert_id = a.id
+    ) t
 """
 _RANK = "CASE a.severity WHEN 'critical' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END"
 _SNOOZE = """
@@ -60,7 +74,7 @@ def load_open_alerts(session: AnySession, house: House) -> tuple[AlertView, ...]
         f"{_ALERT} WHERE a.state <> 'resolved' "
         f"ORDER BY a.state = 'pending', {_RANK}, a.pending_at, a.id LIMIT :limit"
     )
-    rows = session.execute(statement, {"now": house.clock(), "limit": MOST_OPEN}).mappings()
+    rows = session.execute(statement, {"now": _given_time(house), "limit": MOST_OPEN}).mappings()
     return tuple(_alert(row) for row in rows)
 
 
@@ -82,7 +96,7 @@ def load_alerts(
     if after:
         conditions.append("a.id < :after")
         values["after"] = _number(after[0])
-    values |= {"now": house.clock(), "limit": check_limit(limit) + 1}
+    values |= {"now": _given_time(house), "limit": check_limit(limit) + 1}
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     statement = text(f"{_ALERT} {where} ORDER BY a.id DESC LIMIT :limit")
     rows = session.execute(statement, values).mappings().all()
@@ -95,7 +109,7 @@ def load_alerts(
 
 def load_alert(session: AnySession, house: House, alert_id: int) -> AlertView:
     """One alert; `NotFound` for an unknown id."""
-    values = {"id": _known_id(alert_id), "now": house.clock()}
+    values = {"id": _known_id(alert_id), "now": _given_time(house)}
     row = session.execute(text(f"{_ALERT} WHERE a.id = :id"), values).mappings().first()
     if row is None:
         raise NotFound(f"There is no alert {alert_id}.")
@@ -129,9 +143,10 @@ def snooze_alert(
     if not 0 <= minutes <= longest:
         raise InvalidRequest(f"minutes is {minutes}, but must be 0 to {longest}.")
     load_alert(session, house, alert_id)
-    until = house.clock() + timedelta(minutes=minutes)
+    until = load_now(session.connection(), house) + timedelta(minutes=minutes)
     values = {"id": alert_id, "until": until, "author": author, "reason": reason.strip()}
     session.execute(text(_SNOOZE), values)
+    session.execute(text(NEW_ALERTS_VERSION))
     session.commit()
     return load_alert(session, house, alert_id)
 
@@ -213,11 +228,11 @@ def send_test(session: AnySession, engine: Engine, house: House) -> DeliveryDeta
     webhook = _webhook(house)
     session.rollback()  # no transaction stays open over the network
     with engine.begin() as connection:
-        delivery_id = enqueue_test(connection, now=house.clock())
+        delivery_id = enqueue_test(connection, now=load_now(connection, house))
     try_one(
         engine,
         webhook,
-        clock=house.clock,
+        clock=house.given_clock,
         policy=Policy(),
         seconds=TIMEOUT_SECONDS,
         only=delivery_id,
@@ -228,15 +243,24 @@ def send_test(session: AnySession, engine: Engine, house: House) -> DeliveryDeta
 def replay_deliveries(session: AnySession, house: House, *ids: str) -> int:
     """Queue dead deliveries anew (all of them without ids) and enable the receiver; how many.
 
-    Raises `InvalidRequest` where there is no receiver, `NotFound` for an id that is not one.
+    Those that later news have overtaken stay dead, or the oldest state would be told last. Raises
+    `InvalidRequest` where one of them is asked for, or there is no receiver, `NotFound` for an id
+    that is not one.
     """
     webhook = _webhook(house)
     wanted = [_delivery_uuid(one) for one in ids]
     connection = session.connection()
+    if count_overtaken(connection, wanted):
+        raise InvalidRequest(OVERTAKEN)
     enable(connection, webhook)
-    count = replay(connection, wanted, now=house.clock())
+    count = replay(connection, wanted, now=load_now(connection, house))
     session.commit()
     return count
+
+
+def _given_time(house: House) -> datetime | None:
+    """The time by a clock that the house was given; None: the database's, where it is read."""
+    return house.given_clock() if house.given_clock else None
 
 
 def _webhook(house: House) -> Webhook:
@@ -252,6 +276,7 @@ def _alert(row: RowMapping) -> AlertView:
         **row,
         "severity": Severity(row["severity"]),
         "run_id": str(row["run_id"]) if row["run_id"] else None,
+        "delivery_id": str(row["delivery_id"]) if row["delivery_id"] else None,
     }
     return AlertView(title=rule.title if rule else row["rule"], **values)
 

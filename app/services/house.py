@@ -13,7 +13,10 @@ from app.settings import ProviderSettings, Settings
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """Put together once by the factory; `clock` returns aware UTC."""
+    """Put together once by the factory; `clock` returns aware UTC.
+
+    `given_clock` is a clock that rules instead of the database's, for tests; None in the product.
+    """
 
     settings: Settings
     provider_settings: Mapping[str, ProviderSettings]
@@ -23,3 +26,4 @@ class House:
     data_version: DataVersion
     started_at: datetime
     pulse: Pulse = field(default_factory=Pulse)
+    given_clock: Callable[[], datetime] | None = None

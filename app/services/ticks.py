@@ -6,7 +6,8 @@ it however many processes, hosts and external crons look.
 
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import islice, takewhile
 
 from sqlalchemy import Connection, text
 
@@ -26,8 +27,10 @@ from app.services.pauses import load_pause
 
 logger = logging.getLogger(__name__)
 
-# More than a day of a schedule that is due every minute.
-MISSED_AT_MOST = 3000
+# Written and committed together, in a few tens of milliseconds.
+MISSED_AT_ONCE = 5000
+# Ticks older than this, or than ticks are kept, get no row however long nobody was there.
+LONGEST_RECORDED = timedelta(days=366)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def run_due_tick(
     """Claim the newest due tick and start its run, unless somebody did already.
 
     Older ticks that nobody claimed are recorded as missed, a tick of a paused schedule as skipped.
-    `now` (aware UTC) is the database's clock, the one that all hosts share, unless given.
+    `now` (aware UTC) is the database's clock, the one that all hosts share, unless given. Commits.
     """
     now = now or load_shared_time(session)
     due_at = house.settings.schedule.latest_until(now)
@@ -61,7 +64,7 @@ def run_due_tick(
     return known or TickOutcome("skipped", due_at, "")
 
 
-def load_shared_time(session: AnySession) -> datetime:
+def load_shared_time(session: AnySession | Connection) -> datetime:
     """The present by the database's clock, aware UTC: all hosts judge by it what is due."""
     now: datetime = session.execute(text("SELECT clock_timestamp()")).scalar_one()
     return now.astimezone(UTC)
@@ -71,10 +74,11 @@ def _is_refused(
     session: AnySession, house: House, due_at: datetime, *, now: datetime, trigger: Trigger
 ) -> bool:
     """Record what went by, and the due tick too where no run may start for it; commits."""
+    last = load_last_tick(session.connection())
+    if last is not None:
+        _record_missed(session, house, last, due_at, now)
     connection = session.connection()
     keep_brief(connection)
-    last = load_last_tick(connection)
-    _record_missed(connection, house, last, due_at)
     pause = load_pause(connection, now=now)
     is_refused = True
     if last is None and trigger is Trigger.SCHEDULER:
@@ -120,6 +124,9 @@ def _known_outcome(connection: Connection, due_at: datetime) -> TickOutcome | No
     row = load_tick(connection, due_at)
     if row is None:
         return None
+    if row.is_early:
+        logger.error("tick was missed before it was due", extra={"due_at": due_at})
+        return None
     if row.run_id is not None:
         return TickOutcome("already_ran", due_at, str(row.run_id))
     is_open = row.status is TickStatus.CLAIMED
@@ -127,20 +134,25 @@ def _known_outcome(connection: Connection, due_at: datetime) -> TickOutcome | No
 
 
 def _record_missed(
-    connection: Connection, house: House, last: datetime | None, due_at: datetime
+    session: AnySession, house: House, last: datetime, due_at: datetime, now: datetime
 ) -> None:
     """Ticks since the last one, or since somebody looked last, went by with nobody there.
 
-    Looking counts, so that a new expression does not find ticks of its own in the past.
+    Looking counts, so that a new expression does not find ticks of its own in the past. The oldest
+    come first and each part is committed: whoever goes on after a death goes on from the newest.
     """
-    if last is None:
-        return
-    looked_at = load_last_success(connection, INGEST)
-    since = max(last, looked_at) if looked_at else last
-    if since >= due_at:
-        return
-    between = house.settings.schedule.due_between(since, due_at, limit=MISSED_AT_MOST)
-    missed = [tick for tick in between if tick < due_at]
-    record_missed(connection, missed, "No process was there to run it.")
-    if missed:
-        logger.warning("ticks missed", extra={"count": len(missed), "newest_due_at": due_at})
+    looked_at = load_last_success(session.connection(), INGEST)
+    session.rollback()  # no transaction stays open while the ticks are counted
+    days = house.settings.retention_run_days
+    kept_since = now - min(timedelta(days=days) if days else LONGEST_RECORDED, LONGEST_RECORDED)
+    since = max(last, looked_at or last, kept_since)
+    missed = takewhile(lambda tick: tick < due_at, house.settings.schedule.upcoming(since))
+    count = 0
+    while part := list(islice(missed, MISSED_AT_ONCE)):
+        connection = session.connection()
+        keep_brief(connection)
+        record_missed(connection, part, "No process was there to run it.")
+        session.commit()
+        count += len(part)
+    if count:
+        logger.warning("ticks missed", extra={"count": count, "newest_due_at": due_at})

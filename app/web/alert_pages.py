@@ -151,7 +151,8 @@ def replay() -> Response:
     chosen = request.form.getlist("id")
     count = replay_deliveries(db.session, house(), *chosen)
     noun = "delivery waits" if count == 1 else "deliveries wait"
-    flash(f"{count} {noun} to be sent again." if count else "No delivery was dead.", "info")
+    nothing = "Nothing was dead, other than what later news have overtaken."
+    flash(f"{count} {noun} to be sent again." if count else nothing, "info")
     return redirect(url_for(".deliveries"), code=303)
 
 

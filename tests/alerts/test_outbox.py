@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine
 
 from app.alerts.claims import claim, settle
-from app.alerts.outbox import Policy, enqueue_test, prune, replay
+from app.alerts.outbox import Policy, count_overtaken, enqueue_test, prune, replay, requeue
 from app.alerts.rules import Severity
 from app.alerts.sending import deliver_due, try_one
 from app.alerts.watch import judge_all
@@ -183,6 +183,166 @@ def test_dead_deliveries_are_replayed_under_their_old_id_and_body(
     first, second = http_server.requests
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
     assert first.body == second.body
+
+
+def give_up(engine: Engine, clock: ManualClock, send: Send) -> None:
+    """Try the next delivery for the last time."""
+    wait_for_due(clock)
+    assert send(steady(tries=(0,))) is not None
+    clock.advance(minutes=5)
+
+
+def told_states(server: ScriptedServer) -> list[str]:
+    return [request.json()["data"]["state"] for request in server.requests]  # type: ignore[index]
+
+
+def test_replayed_deliveries_are_told_in_their_old_order(
+    engine: Engine, clock: ManualClock, http_server: ScriptedServer, send: Send
+) -> None:
+    http_server.script("/hook", Answer(500))
+    for change in (fail, succeed) * 4:
+        change(engine, clock)
+        give_up(engine, clock, send)
+    before = told_states(http_server)
+    with engine.begin() as connection:
+        assert replay(connection, [], now=clock.now) == 8
+    http_server.script("/hook", Answer(200))
+    assert [send() is not None for _ in range(9)] == [True] * 8 + [False]
+    assert told_states(http_server)[8:] == before == ["firing", "resolved"] * 4
+
+
+def test_deliveries_queued_anew_at_one_instant_keep_their_order(
+    engine: Engine, clock: ManualClock, http_server: ScriptedServer, send: Send
+) -> None:
+    http_server.script("/hook", Answer(500))
+    for change in (fail, succeed) * 4:
+        change(engine, clock)
+        give_up(engine, clock, send)
+    clock.advance(days=-1)
+    with engine.begin() as connection:
+        assert replay(connection, [], now=clock.now) == requeue(connection, now=clock.now) == 8
+    assert len(set(column(engine, "SELECT queued_at FROM alert_delivery"))) == 1
+    http_server.script("/hook", Answer(200))
+    assert [send() is not None for _ in range(9)] == [True] * 8 + [False]
+    assert told_states(http_server)[8:] == ["firing", "resolved"] * 4
+
+
+def test_a_replayed_delivery_goes_before_what_waits_since(
+    engine: Engine, clock: ManualClock, http_server: ScriptedServer, send: Send
+) -> None:
+    http_server.script("/hook", Answer(500), Answer(200))
+    fail(engine, clock)
+    give_up(engine, clock, send)
+    succeed(engine, clock)
+    clock.advance(seconds=10)
+    with engine.begin() as connection:
+        assert replay(connection, [], now=clock.now) == 1
+    clock.advance(minutes=5)
+    assert [send() is not None for _ in range(3)] == [True, True, False]
+    assert told_states(http_server) == ["firing", "firing", "resolved"]
+
+
+def test_what_later_news_have_overtaken_is_not_replayed(
+    engine: Engine, clock: ManualClock, http_server: ScriptedServer, send: Send
+) -> None:
+    http_server.script("/hook", Answer(500), Answer(200))
+    fail(engine, clock)
+    give_up(engine, clock, send)
+    (dead,) = column(engine, "SELECT id FROM alert_delivery")
+    with engine.connect() as connection:
+        assert count_overtaken(connection, [dead]) == 0
+    succeed(engine, clock)
+    wait_for_due(clock)
+    send()
+    with engine.begin() as connection:
+        assert count_overtaken(connection, [dead]) == 1
+        assert replay(connection, [], now=clock.now) == 0
+        assert replay(connection, [dead], now=clock.now) == 0
+    assert column(engine, STATUS) == ["dead", "sent"]
+
+
+def test_deliveries_go_by_the_databases_clock(
+    engine: Engine, http_server: ScriptedServer, hook: Webhook
+) -> None:
+    http_server.script("/hook", Answer(500))
+    fail(engine, ManualClock(datetime.now(UTC)))
+    assert try_one(engine, hook, policy=steady(), seconds=5) is None
+    run_statement(engine, "UPDATE alert_delivery SET due_at = due_at - interval '30 s'")
+    assert try_one(engine, hook, policy=steady(), seconds=5) is not None
+    gap = "SELECT extract(epoch FROM due_at - sealed_at)::float >= 5 FROM alert_delivery"
+    assert column(engine, gap) == [True]
+    started = "SELECT clock_timestamp() - started_at < interval '1 min' FROM alert_attempt"
+    assert column(engine, started) == [True]
+
+
+def test_what_waited_for_a_clock_that_was_ahead_is_sent_when_it_is_right(
+    engine: Engine, clock: ManualClock, http_server: ScriptedServer, send: Send
+) -> None:
+    http_server.script("/hook", Answer(500), Answer(200))
+    clock.advance(hours=1)
+    fail(engine, clock)
+    wait_for_due(clock)
+    send(steady(tries=(0, 300, 300)))
+    succeed(engine, clock)
+    clock.advance(hours=-1)
+    assert send() is None
+    judge(engine, clock.now, policy=steady())
+    assert [send() is not None for _ in range(3)] == [True, True, False]
+    assert told_states(http_server) == ["firing", "firing", "resolved"]
+
+
+def test_a_message_that_kills_its_senders_is_dead_in_the_end(
+    engine: Engine, clock: ManualClock, hook: Webhook
+) -> None:
+    fail(engine, clock)
+    wait_for_due(clock)
+    policy, claims = steady(tries=(0, 5, 300)), 0
+
+    def take() -> Any:
+        with engine.begin() as connection:
+            return claim(connection, hook, sender="me", now=clock.now, policy=policy)
+
+    while claims < 10 and take() is not None:
+        claims += 1
+        assert column(engine, STATUS) == ["waiting"]
+        run_statement(engine, "UPDATE alert_delivery SET lease_until = clock_timestamp()")
+    assert (claims, column(engine, STATUS)) == (3, ["dead"])
+    errors = column(engine, "SELECT last_error FROM alert_delivery")
+    assert errors == ["The processes that tried to send it died."]
+    with engine.begin() as connection:
+        assert replay(connection, [], now=clock.now) == 1
+    assert take() is not None
+
+
+def test_a_sender_that_died_and_one_that_failed_use_up_tries_alike(
+    engine: Engine, clock: ManualClock, http_server: ScriptedServer, hook: Webhook, send: Send
+) -> None:
+    http_server.script("/hook", Answer(500))
+    fail(engine, clock)
+    wait_for_due(clock)
+    policy = steady(tries=(0, 5))
+    with engine.begin() as connection:
+        claim(connection, hook, sender="me", now=clock.now, policy=policy)
+    run_statement(engine, "UPDATE alert_delivery SET lease_until = clock_timestamp()")
+    assert send(policy) is not None
+    assert column(engine, STATUS) == ["dead"]
+    assert column(engine, "SELECT last_error FROM alert_delivery") == [
+        "The receiver answered 500, an error of its own."
+    ]
+
+
+def test_a_lease_from_the_future_is_not_waited_for(
+    engine: Engine, clock: ManualClock, hook: Webhook, send: Send, http_server: ScriptedServer
+) -> None:
+    http_server.script("/hook", Answer(200))
+    fail(engine, clock)
+    wait_for_due(clock)
+    with engine.begin() as connection:
+        claim(connection, hook, sender="me", now=clock.now, policy=steady())
+    ahead = "UPDATE alert_delivery SET lease_until = lease_until + interval '1 h'"
+    run_statement(engine, ahead)
+    assert send() is not None
+    assert column(engine, STATUS) == ["sent"]
 
 
 def test_a_firing_that_is_late_never_follows_its_own_end(

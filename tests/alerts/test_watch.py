@@ -25,6 +25,7 @@ from tests.alerts.making import (
 )
 
 KINDS = "SELECT kind FROM alert_notice ORDER BY id"
+RUN_KINDS = "SELECT kind FROM alert_notice WHERE rule = 'run_failed' ORDER BY id"
 HOUR = timedelta(hours=1)
 
 
@@ -286,6 +287,73 @@ def test_a_round_too_early_is_skipped_and_a_clock_set_back_is_not_waited_for(
     add_run(engine, "succeeded", at=NOON + timedelta(seconds=2))
     assert judge(engine, NOON + timedelta(seconds=3), **every) == 0
     assert judge(engine, NOON - HOUR, **every) == 1
+
+
+def test_a_run_from_the_future_hides_no_run_after_it(engine: Engine, clock: ManualClock) -> None:
+    judge(engine, clock.now)
+    # For one run the database's clock was an hour ahead.
+    add_run(engine, "succeeded", at=clock.now + HOUR)
+    judge(engine, clock.now + HOUR)
+    for status in ("failed", "failed", "succeeded", "failed"):
+        clock.advance(minutes=5)
+        add_run(engine, status, at=clock.now)
+        judge(engine, clock.now)
+        judge(engine, clock.advance(seconds=20))
+    assert column(engine, RUN_KINDS) == ["fired", "resolved", "fired"]
+
+
+def test_a_failed_run_from_the_future_is_told_once_and_ended_by_the_next(
+    engine: Engine, clock: ManualClock
+) -> None:
+    judge(engine, clock.now)
+    add_run(engine, "failed", at=clock.now + HOUR)
+    judge(engine, clock.now + HOUR)
+    judge(engine, clock.advance(seconds=5))
+    add_run(engine, "failed", at=clock.now + HOUR)
+    judge(engine, clock.now + HOUR)
+    add_run(engine, "succeeded", at=clock.advance(minutes=5))
+    # Nor are they judged again when their time comes.
+    for _ in range(200):
+        judge(engine, clock.now)
+        clock.advance(seconds=20)
+    assert column(engine, RUN_KINDS) == ["fired", "resolved"]
+
+
+def test_no_success_counts_on_while_a_success_lies_in_the_future(
+    engine: Engine, clock: ManualClock
+) -> None:
+    add_run(engine, "succeeded", at=clock.now)
+    add_run(engine, "succeeded", at=clock.now + HOUR)
+    judge(engine, clock.advance(minutes=45))
+    judge(engine, clock.advance(minutes=2))
+    assert ("no_success", "", "firing") in alerts(engine)
+
+
+def test_a_wait_and_a_reminder_begin_anew_when_the_clock_was_set_back(
+    engine: Engine, clock: ManualClock, add_market: AddMarket
+) -> None:
+    observe(engine, add_market("BTC-USD"), clock.now - 2 * HOUR)
+    add_run(engine, "failed", at=clock.now + HOUR)
+    judge(engine, clock.now + HOUR)
+    assert ("market_stale", "BTC-USD", "pending") in alerts(engine)
+    judge(engine, clock.now)
+    judge(engine, clock.advance(minutes=2))
+    assert ("market_stale", "BTC-USD", "firing") in alerts(engine)
+    judge(engine, clock.advance(hours=4))
+    assert column(engine, RUN_KINDS) == ["fired", "reminded"]
+
+
+def test_rounds_whose_clock_was_read_in_another_order_are_no_clock_set_back(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    every = {"every": timedelta(seconds=4)}
+    add_run(engine, "failed", at=NOON)
+    assert judge(engine, NOON, **every) == 1
+    add_run(engine, "succeeded", at=NOON + timedelta(seconds=2))
+    assert judge(engine, NOON - timedelta(milliseconds=3), **every) == 0
+    assert "clock was set back" not in caplog.messages
+    assert judge(engine, NOON - HOUR, **every) == 1
+    assert "clock was set back" in caplog.messages
 
 
 def test_a_secret_in_a_reason_is_not_stored(engine: Engine) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -202,6 +202,48 @@ def test_dead_deliveries_are_listed_and_replayed(
     detail = load_delivery(db.session, dead.webhook_id)
     assert [one.outcome for one in detail.attempts] == ["gone", "delivered"]
     assert load_receiver(db.session, house).disabled_at is None
+
+
+def test_a_message_that_later_news_have_overtaken_is_refused(
+    house: House, clock: ManualClock, http_server: ScriptedServer
+) -> None:
+    http_server.script("/s3cr3t-path-of-it/hook", Answer(500), Answer(200))
+    fail(house, clock)
+    watch_alerts(db.engine, house, policy=replace(PATIENCE, tries=(0,)))
+    (dead,) = load_deliveries(db.session, status="dead").deliveries
+    clock.advance(minutes=10)
+    add_run(db.engine, "succeeded", at=clock.now)
+    judge_alerts(db.engine, house, policy=PATIENCE)
+    clock.advance(minutes=10)
+    watch_alerts(db.engine, house, policy=PATIENCE)
+    with pytest.raises(InvalidRequest, match="Later news of the same trouble"):
+        replay_deliveries(db.session, house, dead.id)
+    db.session.rollback()
+    assert replay_deliveries(db.session, house) == 0
+
+
+def test_alerts_go_by_the_databases_clock_whatever_the_hosts_says(
+    app: Flask, house: House, clock: ManualClock, http_server: ScriptedServer
+) -> None:
+    # As the product is put together: the host's clock is two days and more behind, or ahead.
+    for host in (clock, lambda: datetime.now(UTC) + timedelta(hours=1)):
+        empty_tables(app)
+        product = replace(house, clock=host, given_clock=None)
+        add_run(db.engine, "failed", at=datetime.now(UTC))
+        watch_alerts(db.engine, product, policy=PATIENCE)
+        (alert,) = load_open_alerts(db.session, product)
+        assert alert.told_at is not None
+        ages = column(
+            db.engine,
+            "SELECT abs(extract(epoch FROM clock_timestamp() - created_at)) < 60 "
+            "FROM alert_delivery UNION ALL "
+            "SELECT abs(extract(epoch FROM clock_timestamp() - judged_at)) < 60 FROM alert_watch",
+        )
+        assert ages == [True, True]
+        snoozed = snooze_alert(db.session, product, alert.id, minutes=5, author="ops")
+        assert snoozed.snoozed_until is not None
+        db.session.rollback()
+    assert len(http_server.requests) == 2
 
 
 def test_deliveries_are_paged(house: House, clock: ManualClock) -> None:
