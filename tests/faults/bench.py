@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from tests.faults.deck import Plan
 from tests.faults.oracle import Evidence, examine
@@ -77,18 +78,29 @@ def settled(bench: Bench, plan: Plan) -> Evidence:
 
 
 def await_true(bench: Bench, condition: str, *, seconds: float = SETTLE_SECONDS) -> bool:
-    """Whether the condition came true within the time; asked of the database."""
+    """Whether the condition came true within the time; asked of the database.
+
+    A server that takes no connection for the moment (no room, starting up) is asked again.
+    """
     engine = bench.engine()
     deadline = time.monotonic() + seconds
     try:
-        with engine.connect() as connection:
-            while not connection.execute(text(condition)).scalar():
-                if time.monotonic() > deadline:
-                    return False
-                _pause.wait(0.05)
-            return True
+        while True:
+            if _is_true(engine, condition):
+                return True
+            if time.monotonic() > deadline:
+                return False
+            _pause.wait(0.05)
     finally:
         engine.dispose()
+
+
+def _is_true(engine: Engine, condition: str) -> bool:
+    try:
+        with engine.connect() as connection:
+            return bool(connection.execute(text(condition)).scalar())
+    except OperationalError:
+        return False
 
 
 def expect_true(bench: Bench, condition: str) -> None:

@@ -25,8 +25,9 @@ _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["tests.faults.crew"])
 
 
-def work(plan: Plan, log: Path) -> None:
+def work(plan: Plan) -> None:
     """Be one worker until killed, or asked to stop."""
+    log = log_of(plan.folder, os.getpid())
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
@@ -42,6 +43,11 @@ def work(plan: Plan, log: Path) -> None:
         if os.getppid() == 1:
             os._exit(1)
     stop_jobs(app, grace_seconds=5)
+
+
+def log_of(folder: Path, pid: int) -> Path:
+    """Where a worker writes what it says."""
+    return folder / f"crew-{pid}.log"
 
 
 def apart(task: Callable[..., Result], *arguments: Any) -> Result:
@@ -70,14 +76,13 @@ class Crew:
 
     def __init__(self, plan: Plan, *, size: int) -> None:
         self.plan = plan
-        self.log = plan.folder / "crew.log"
         self.size = size
         self.workers: list[BaseProcess] = []
         self.kills = 0
 
     def hire(self, plan: Plan | None = None) -> BaseProcess:
         """Start one worker, of another plan if you like."""
-        worker = _SERVER.Process(target=work, args=(plan or self.plan, self.log), daemon=True)
+        worker = _SERVER.Process(target=work, args=(plan or self.plan,), daemon=True)
         worker.start()
         self.workers.append(worker)
         return worker

@@ -6,19 +6,19 @@ two attempts, or a part of one, can be told in the tables.
 
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count, islice, takewhile
 from pathlib import Path
+from threading import Event
 from typing import Any, ClassVar
 
-from apscheduler.schedulers import base
 from flask import Flask
 from sqlalchemy import Connection, text
 
-from app import create_app, job_clock, jobs
+from app import create_app, jobs
 from app.database.bulk import MergeCounts
 from app.domain import Candle, Granularity, Listing, MarketRequest, Snapshot
 from app.extensions import db
@@ -34,9 +34,10 @@ from app.providers.base import (
     register,
 )
 from app.services.alert_watch import watch_alerts
-from app.services.job_states import ALERTS
+from app.services.job_states import ALERTS, DELIVERY
 from app.settings import Settings
 from app.settings_loader import LoadedSettings, load_settings
+from tests.faults import wrong_clock
 from tests.faults.alert_sender import HASTY
 
 PROVIDER = "signed"
@@ -48,6 +49,7 @@ class Signed(Provider):
     """Gives every market the same price, drawn anew by each attempt, after a moment's thought."""
 
     thinking: ClassVar[tuple[float, float]] = (0, 0.2)
+    held: ClassVar[Event | None] = None  # nothing is answered until it is set
 
     @property
     def capabilities(self) -> Capabilities:
@@ -62,6 +64,8 @@ class Signed(Provider):
         """The signature as price of all."""
         signature = Decimal(random.randrange(1, 10**15))
         self.context.stop.wait(random.uniform(*self.thinking))
+        if self.held is not None:
+            self.held.wait()
         self.context.on_call("ok", 0.1)
         now = self.context.clock()
         return Batch([Snapshot(listing, now, signature) for listing in listings])
@@ -119,6 +123,7 @@ class Plan:
     broken: str = ""
     thinking: tuple[float, float] = (0, 0.2)
     webhook: str = ""
+    polls: str = ""  # a file for the instants of its looks; its clock jumps at signals
 
     def with_failpoint(self, name: str) -> "Plan":
         """The same, to be killed at that point."""
@@ -148,12 +153,7 @@ def build(plan: Plan) -> Flask:
         }
     )
     groups = {name: cls.Settings() for name, cls in provider_classes().items()}
-    return create_app(LoadedSettings(settings, groups), clock=clock_of(plan.skew))
-
-
-def clock_of(skew: float) -> Callable[[], datetime]:
-    """A clock that goes before or after the true one."""
-    return lambda: datetime.now(UTC) + timedelta(seconds=skew)
+    return create_app(LoadedSettings(settings, groups), clock=wrong_clock.clock)
 
 
 def prepare(plan: Plan) -> None:
@@ -162,23 +162,15 @@ def prepare(plan: Plan) -> None:
     Signed.thinking = plan.thinking
     if plan.webhook:
         jobs.JOBS[ALERTS] = lambda house: watch_alerts(db.engine, house, policy=HASTY)
+        jobs.JOBS.pop(DELIVERY, None)
     else:
         # Judging alerts is tested elsewhere and would take most of the time here.
         jobs.JOBS.pop(ALERTS, None)
+        jobs.JOBS.pop(DELIVERY, None)
     if plan.skew:
-        base.datetime = job_clock.datetime = _skewed(plan.skew)  # type: ignore[misc]
-
-
-def _skewed(skew: float) -> type[datetime]:
-    class Skewed(datetime):
-        """The wall clock as a host with a wrong one sees it."""
-
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> Any:
-            """The time with its error."""
-            return datetime.now(tz) + timedelta(seconds=skew)
-
-    return Skewed
+        wrong_clock.be_wrong_by(plan.skew)
+    if plan.polls:
+        wrong_clock.obey(Path(plan.polls))
 
 
 def _take_fence_off() -> None:
@@ -217,6 +209,7 @@ def from_environment() -> Flask:
             beat=0.5,
             skew=float(os.environ["FAULTS_SKEW"]),
             thinking=_two_numbers(os.environ["FAULTS_THINKING"]),
+            webhook=os.environ.get("FAULTS_WEBHOOK", ""),
         )
     )
 

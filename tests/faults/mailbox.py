@@ -32,6 +32,15 @@ class Mailbox:
         with self._engine.begin() as connection:
             self._queued.append(webhook_id(enqueue_test(connection, now=now)))
 
+    def count(self) -> int:
+        """How many came so far."""
+        return len(self._server.requests)
+
+    def missing(self) -> list[str]:
+        """The ids of what was queued and did not come so far."""
+        came = {request.headers["webhook-id"] for request in self._server.requests}
+        return [one for one in self._queued if one not in came]
+
     def losses(self) -> list[str]:
         """What did not come, or never came again though its first sender died before noting it."""
         came = Counter(request.headers["webhook-id"] for request in self._server.requests)

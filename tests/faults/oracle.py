@@ -5,20 +5,27 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from tests.faults.deck import MARKETS, EverySeconds
+from tests.faults.deck import EverySeconds
+from tests.faults.oracle_rows import wrong_rows
 
-_RUNS = """
-    SELECT r.id, r.status, r.attempt, r.due_at, r.error_message,
-           count(s.*) AS row_count, count(DISTINCT s.price) AS signatures
-    FROM ingestion_run r LEFT JOIN market_snapshot s ON s.run_id = r.id
-    WHERE r.trigger <> 'cli' GROUP BY r.id ORDER BY r.started_at
-"""
+_RUNS = "SELECT id, status, attempt, error_message FROM ingestion_run WHERE trigger <> 'cli'"
 _DOUBLE = """
     SELECT due_at FROM ingestion_run WHERE due_at IS NOT NULL GROUP BY due_at HAVING count(*) > 1
 """
-_ORPHANS = """
-    SELECT count(*) FROM market_snapshot s
-    WHERE NOT EXISTS (SELECT FROM ingestion_run r WHERE r.id = s.run_id)
+_OVERLAPS = """
+    SELECT id, later FROM (
+        SELECT id, finished_at, lead(id) OVER w AS later, lead(started_at) OVER w AS next_at
+        FROM ingestion_run WHERE trigger <> 'cli' WINDOW w AS (ORDER BY started_at, id)) r
+    WHERE next_at < coalesce(finished_at, 'infinity')
+"""
+# A run of a tick is the one that the tick's row names, and no other kind of row names one.
+_STRANGERS = """
+    SELECT r.id, r.due_at, coalesce(t.status, 'not there') AS status
+    FROM ingestion_run r LEFT JOIN schedule_tick t ON t.due_at = r.due_at
+    WHERE r.due_at IS NOT NULL AND (t.status IS DISTINCT FROM 'ran' OR t.run_id <> r.id)
+    UNION ALL
+    SELECT t.run_id, t.due_at, t.status FROM schedule_tick t
+    WHERE t.status <> 'ran' AND t.run_id IS NOT NULL
 """
 _TICKS = "SELECT due_at, status, run_id, reason FROM schedule_tick ORDER BY due_at"
 _LATENESS = """
@@ -59,11 +66,13 @@ def examine(engine: Engine, *, tick_seconds: float | None) -> Evidence:
     with engine.connect() as connection:
         _judge_runs(connection, found)
         _judge_ticks(connection, found, tick_seconds)
-        orphans = connection.execute(text(_ORPHANS)).scalar_one()
-        if orphans:
-            found.wrong.append(f"{orphans} rows belong to no run")
+        found.wrong += wrong_rows(connection)
         doubles = connection.execute(text(_DOUBLE)).scalars().all()
         found.wrong += [f"two runs for the tick of {due_at}" for due_at in doubles]
+        for one in connection.execute(text(_OVERLAPS)):
+            found.wrong.append(f"run {one.id} and run {one.later} were active at once")
+        for one in connection.execute(text(_STRANGERS)):
+            found.wrong.append(f"run {one.id}: the row of its tick {one.due_at} is {one.status}")
         slowest, median = connection.execute(text(_LATENESS)).one()
         found.slowest_notice, found.median_notice = slowest, median
         lost = text("SELECT count(*) FROM lost_attempt")
@@ -75,14 +84,8 @@ def _judge_runs(connection: Connection, found: Evidence) -> None:
     for run in connection.execute(text(_RUNS)):
         found.runs[run.status] = found.runs.get(run.status, 0) + 1
         found.attempts = max(found.attempts, run.attempt)
-        whole = (MARKETS, 1) if run.status in ("succeeded", "partial") else (0, 0)
         if run.status == "running":
             found.wrong.append(f"run {run.id} is not closed")
-        elif (run.row_count, run.signatures) != whole:
-            found.wrong.append(
-                f"run {run.id} {run.status} at attempt {run.attempt} has {run.row_count} rows of "
-                f"{run.signatures} attempts"
-            )
         if run.status in ("failed", "abandoned") and not run.error_message:
             found.wrong.append(f"run {run.id} {run.status} says no reason")
 

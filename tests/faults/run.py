@@ -42,7 +42,7 @@ def run(names: Sequence[str], *, short: bool) -> list[tuple[Scenario, Finding]]:
 
 def _word(finding: Finding) -> str:
     if finding.not_run:
-        return f"not run here ({finding.not_run})"
+        return f"not run ({finding.not_run})"
     return "holds" if finding.holds else "FAILS"
 
 
@@ -59,9 +59,17 @@ def render_row(scenario: Scenario, finding: Finding) -> str:
     """A row of the matrix, as Markdown."""
     word = "yes" if finding.holds else f"**no**: {finding.problems[0]}"
     if finding.not_run:
-        word = f"not run here: {finding.not_run}"
+        word = f"not run: {finding.not_run}"
     cells = (scenario.name, finding.fault, scenario.demand, finding.figures, word)
     return "| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |"
+
+
+def sum_up(findings: Sequence[Finding]) -> str:
+    """How many hold, how many fail, and how many were not looked at on this machine."""
+    not_run = sum(bool(one.not_run) for one in findings)
+    failed = sum(not one.holds for one in findings)
+    held = len(findings) - failed - not_run
+    return f"{held} hold, {failed} fail, {not_run} not run"
 
 
 def render(rows: Mapping[str, str]) -> str:
@@ -84,7 +92,7 @@ def write(rows: Mapping[str, str]) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0 when everything holds, 1 when something does not, 2 for an unknown name."""
+    """0 when all that was run holds, 1 when something does not, 2 for an unknown name."""
     names = [word for word in arguments if not word.startswith("--")]
     unknown = set(names) - {one.name for one in SCENARIOS}
     if unknown:
@@ -93,7 +101,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     results = run(names, short="--short" in arguments)
     rows = {scenario.name: render_row(scenario, finding) for scenario, finding in results}
-    print(f"\n{render(rows)}")
+    print(f"\n{render(rows)}\n\n{sum_up([finding for _, finding in results])}")
     if "--write" in arguments:
         write(rows)
     return int(not all(finding.holds for _, finding in results))

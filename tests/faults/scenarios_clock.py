@@ -1,78 +1,69 @@
-"""Wall clocks that jump and a scheduler thread that dies: how soon the job is done again."""
+"""Wall clocks that are wrong or jump, and a scheduler thread that dies, in real workers."""
 
-import ctypes
+import os
 import threading
 import time
-from collections.abc import Callable
-from datetime import datetime, timedelta, tzinfo
-from typing import Any
 
-from apscheduler.schedulers import base
-from flask import Flask
+from tests.faults.bench import Bench, Finding, expect_true, judge, settled
+from tests.faults.crew import crew, log_of
+from tests.faults.wrong_clock import BACK, KILL, ON, longest_gap
 
-from app import job_clock
-from app.job_clock import JobClock
-from app.services.pulse import Pulse
-from tests.faults.bench import Finding
-
-PERIOD = 0.5
-POLLS = 3
-
-
-def clock_jumps() -> Finding:
-    """The clock an hour on, an hour back, and the scheduler's thread killed."""
-    finding = Finding("clock +1 h, -1 h; scheduler thread killed", "")
-    parts = []
-    for name, spoil in (("+1 h", _jump(1)), ("-1 h", _jump(-1)), ("thread", _kill_thread)):
-        polls = _polls_until_done_again(spoil)
-        parts.append(f"{name}: {polls:.1f} polls")
-        # One more for a poll that is due in the middle of the look.
-        if polls > POLLS + 1:
-            finding.problems.append(f"after {name} the job came back only after {polls:.1f} polls")
-    finding.figures = ", ".join(parts)
-    return finding
+POLL = 1.0
+# The bar. Looks in a row may be this far apart, in polls.
+POLLS = 3.0
+WATCHED_POLLS = 7
+# What is done to a worker in turn: after these its clock is right again.
+DEEDS = (
+    ("thread killed", KILL),
+    ("+1 h", ON),
+    ("-1 h", BACK),
+    ("-1 h", BACK),
+    ("+1 h", ON),
+)
+_pause = threading.Event()
 
 
-def _polls_until_done_again(spoil: Callable[[], Callable[[], None]]) -> float:
-    done = threading.Event()
-    clock = JobClock(Flask("faults"), Pulse(), every_seconds=PERIOD)
-    clock.add("job", done.set)
-    clock.start()
-    try:
-        assert done.wait(20)
-        restore = spoil()
-        done.clear()
-        started = time.monotonic()
-        assert done.wait(60)
-        took = time.monotonic() - started
-        restore()
-        # Back to the true time, which is another jump.
-        done.clear()
-        assert done.wait(60)
-    finally:
-        clock.stop()
-    return took / PERIOD
+def clocks(bench: Bench, *, rounds: int) -> Finding:
+    """Three workers: one an hour ahead, one an hour behind, one whose clock and thread are struck.
 
-
-def _jump(hours: int) -> Callable[[], Callable[[], None]]:
-    class Jumped(datetime):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> Any:
-            return datetime.now(tz) + timedelta(hours=hours)
-
-    def spoil() -> Callable[[], None]:
-        base.datetime = job_clock.datetime = Jumped  # type: ignore[misc]
-        return restore
-
-    def restore() -> None:
-        base.datetime = job_clock.datetime = datetime  # type: ignore[misc]
-
-    return spoil
-
-
-def _kill_thread() -> Callable[[], None]:
-    thread = next(one for one in threading.enumerate() if one.name == "APScheduler")
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit)
+    All three claim the same ticks; how soon the struck one looks for ticks again is its own figure.
+    """
+    bench.clear()
+    plan = bench.plan(tick=2.0, poll=POLL, lease=3.0, beat=0.5)
+    polls = bench.folder / "polls"
+    gaps: dict[str, float] = {}
+    with crew(plan, size=0) as workers:
+        for skew in (3600.0, -3600.0):
+            workers.hire(bench.plan(tick=2.0, poll=POLL, lease=3.0, beat=0.5, skew=skew))
+        struck = workers.hire(
+            bench.plan(tick=2.0, poll=POLL, lease=3.0, beat=0.5, polls=str(polls))
+        )
+        pid = struck.pid or 0
+        expect_true(bench, "SELECT count(*) > 1 FROM schedule_tick WHERE status = 'ran'")
+        while not polls.exists():
+            _pause.wait(0.05)
+        for name, number in DEEDS * rounds:
+            since = time.monotonic()
+            os.kill(pid, number)
+            _pause.wait(WATCHED_POLLS * POLL)
+            gap = longest_gap(polls, since, time.monotonic()) / POLL
+            gaps[name] = max(gap, gaps.get(name, 0.0))
+        evidence = settled(bench, plan)
+    died = log_of(plan.folder, pid).read_text().count('"event": "scheduler thread died"')
+    times = "; ".join(f"{name}: {gap:.1f} polls" for name, gap in gaps.items())
+    finding = judge(
+        "clock +1 h, -1 h; scheduler thread killed",
+        f"longest without a look: {times}; {evidence.figures}",
+        evidence,
     )
-    return lambda: None
+    finding.problems += [
+        f"after {name} nobody looked for {gap:.1f} polls"
+        for name, gap in gaps.items()
+        if gap > POLLS
+    ]
+    if died != rounds:
+        finding.problems.append(f"the thread died {died} times, and was killed {rounds} times")
+    # The tick before the first worker came is missed; no other may be.
+    if evidence.ticks.get("missed", 0) > 1:
+        finding.problems.append(f"{evidence.ticks['missed']} ticks were missed")
+    return finding

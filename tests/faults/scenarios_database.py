@@ -7,10 +7,18 @@ import threading
 import time
 from contextlib import suppress
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from tests.faults.bench import SLACK_SECONDS, Bench, Finding, expect_true, judge, settled
+from tests.faults.bench import (
+    SLACK_SECONDS,
+    Bench,
+    Finding,
+    await_true,
+    expect_true,
+    judge,
+    settled,
+)
 from tests.faults.crew import crew
 from tests.faults.frozen import OwnPostgres
 from tests.faults.scenarios_web import PAGES, QUIET
@@ -21,6 +29,8 @@ from tests.processes import serving
 from tests.servers import make_enterable_directory
 
 ONLY_PAGES = QUIET | {"WEB_WORKERS": "1", "SCHEDULER_ENABLED": "false"}
+# How long the first runs without room may take to fail.
+NO_ROOM_SECONDS = 15.0
 _RUNS = "FROM ingestion_run WHERE trigger <> 'cli' AND status ="
 _pause = threading.Event()
 
@@ -110,25 +120,38 @@ def _fill_and_free(bench: Bench, disk: SmallDisk, fault: str, times: int) -> Fin
     plan = bench.plan()
     seen: list[Answer] = []
     late: list[float] = []
-    with crew(plan, size=2), serving(bench.folder, bench.url, ONLY_PAGES) as web:
+    engine = bench.engine()
+    # A connection from before: with the disk full the server may not be able to give a new one.
+    with (
+        crew(plan, size=2),
+        serving(bench.folder, bench.url, ONLY_PAGES) as web,
+        engine.connect() as observer,
+    ):
         for _ in range(times):
             expect_true(bench, _more_runs("succeeded", count_runs(bench, "succeeded")))
-            failed = count_runs(bench, "failed")
+            failed = _count(observer, "failed")
             disk.fill()
-            # Long enough that not one run after the other finds room left in the last page.
-            expect_true(bench, _more_runs("failed", failed + 2))
+            # Long enough that not one run after the other finds room left in the last page; where
+            # nobody gets a connection no run is opened, and then there is none to fail.
+            await_true(bench, _more_runs("failed", failed + 2), seconds=NO_ROOM_SECONDS)
             seen += [ask(web.url, path) for path in PAGES]
-            succeeded, freed_at = count_runs(bench, "succeeded"), time.monotonic()
+            succeeded, freed_at = _count(observer, "succeeded"), time.monotonic()
             disk.free()
             expect_true(bench, _more_runs("succeeded", succeeded))
             late.append(time.monotonic() - freed_at)
         evidence = settled(bench, plan)
+    engine.dispose()
+    refused = sum(one.status == 503 for one in seen)
     figures = (
-        f"{times} times; {len(seen)} pages meanwhile; a run succeeded {max(late):.1f} s after; "
-        f"{evidence.figures}"
+        f"{times} times; {len(seen)} pages meanwhile, {refused} of them 503; a run succeeded "
+        f"{max(late):.1f} s after; {evidence.figures}"
     )
     finding = judge(fault, figures, evidence)
-    finding.problems += [f"{one.path} answered {one.status}" for one in seen if one.status != 200]
+    finding.problems += [
+        f"{one.path} answered {one.status}" for one in seen if one.status not in (200, 503)
+    ]
+    if not evidence.runs.get("failed"):
+        finding.problems.append("no run failed, so nothing was shown")
     finding.problems += _unclear_reasons(bench)
     if max(late) > plan.tick + SLACK_SECONDS:
         finding.problems.append(f"the next run succeeded only {max(late):.1f} s after")
@@ -191,10 +214,14 @@ def count_runs(bench: Bench, status: str) -> int:
     """How many runs of ticks have that status."""
     engine = bench.engine()
     with engine.connect() as connection:
-        values = {"status": status}
-        count = connection.execute(text(f"SELECT count(*) {_RUNS} :status"), values).scalar_one()
+        count = _count(connection, status)
     engine.dispose()
-    return int(count)
+    return count
+
+
+def _count(connection: Connection, status: str) -> int:
+    statement = text(f"SELECT count(*) {_RUNS} :status")
+    return int(connection.execute(statement, {"status": status}).scalar_one())
 
 
 def _more_runs(status: str, count: int) -> str:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import psycopg2
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
 from tests.faults.bench import Bench, Finding, await_true, settled
 from tests.faults.frozen import OwnPostgres, children_of
@@ -23,6 +23,9 @@ from tests.processes import serving
 PAGES = ("/", "/runs", "/api/runs", "/api/snapshots/latest", "/readyz")
 QUIET = {"INGESTION_CRON_EXPRESSION": "0 0 1 1 *"}
 PAGE_SECONDS, PROBE_SECONDS, BACK_SECONDS = 4.0, 0.1, 5.0
+# From so many ticks on, some kills must have struck a run.
+STRUCK_FROM = 20
+_OWNER = "SELECT owner FROM ingestion_run WHERE status = 'running'"
 _pause = threading.Event()
 
 
@@ -103,12 +106,16 @@ def exhausted(bench: Bench) -> Finding:
 
 
 def instances(bench: Bench, *, ticks: int, tick: float = 2.0, workers: int = 3) -> Finding:
-    """Two hosts, their clocks 0.8 s apart, and a random worker killed every few seconds."""
+    """Two hosts, their clocks 0.8 s apart, and a random worker killed every few seconds.
+
+    Every third kill is of whoever works on a run just then.
+    """
     bench.clear()
     kills = 0
+    thinking = (0.5, 1.5)
     with (
-        instance(bench, skew=-0.4, tick=tick, workers=workers) as first,
-        instance(bench, skew=0.4, tick=tick, workers=workers) as second,
+        instance(bench, skew=-0.4, tick=tick, workers=workers, thinking=thinking) as first,
+        instance(bench, skew=0.4, tick=tick, workers=workers, thinking=thinking) as second,
     ):
         wanted = f"SELECT count(*) >= {ticks} FROM schedule_tick"
         deadline = time.monotonic() + 30 + 2 * ticks * tick
@@ -116,6 +123,8 @@ def instances(bench: Bench, *, ticks: int, tick: float = 2.0, workers: int = 3) 
             if time.monotonic() > deadline:
                 break
             victims = children_of(random.choice([first, second]).master.pid)
+            if kills % 3 == 1:
+                victims = _owner_of_run(bench, first.workers() + second.workers()) or victims
             if victims:
                 with suppress(ProcessLookupError):
                     os.kill(random.choice(victims), signal.SIGKILL)
@@ -133,7 +142,19 @@ def instances(bench: Bench, *, ticks: int, tick: float = 2.0, workers: int = 3) 
         finding.problems.append(f"only {sum(evidence.ticks.values())} ticks have a row")
     if not evidence.runs.get("succeeded"):
         finding.problems.append("no run succeeded, so nothing was shown")
+    if ticks >= STRUCK_FROM and not evidence.lost_attempts:
+        finding.problems.append("no kill struck a run, so nothing was shown")
     return finding
+
+
+def _owner_of_run(bench: Bench, workers: Sequence[int]) -> list[int]:
+    """The worker that has the active run, once there is one."""
+    await_true(bench, f"SELECT EXISTS ({_OWNER})", seconds=5)
+    engine = bench.engine()
+    with engine.connect() as connection:
+        owner = connection.execute(text(_OWNER)).scalar()
+    engine.dispose()
+    return [pid for pid in workers if owner and pid == int(owner.split(":")[1])]
 
 
 def _hold_all(url: str, held: list[psycopg2.extensions.connection]) -> None:

@@ -5,51 +5,161 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import text
 
-from tests.faults.bench import Bench, Finding, settled
+from tests.faults.bench import Bench, Finding, await_true, settled
 from tests.faults.crew import Crew, crew
 from tests.faults.deck import Plan
 from tests.faults.frozen import OwnPostgres, signal_if_there
+from tests.faults.instance import instance
+from tests.faults.mailbox import NOTHING_WAITS, Mailbox
+from tests.faults.oracle import Evidence
+from tests.faults.visitor import Answer, Regular, ask
 
 GROWTH_PCT = 5.0
 FILES_MORE = 3
+ASK_SECONDS = 1.0
+PAGES = (
+    "/",
+    "/runs",
+    "/markets",
+    "/alerts",
+    "/schedule",
+    "/api/runs",
+    "/api/snapshots/latest",
+    "/metrics",
+)
 _pause = threading.Event()
 
 
 def soak(
     bench: Bench, server: OwnPostgres, *, seconds: float, tick: float = 5.0, every: float = 20.0
 ) -> Finding:
-    """Everything at once for a long time; one worker is never killed, and is measured."""
+    """Everything at once for a long time; two processes are never killed, and are measured.
+
+    One is a worker like the others; one serves pages to a visitor, judges alerts and sends them.
+    """
     bench.clear()
     plan = bench.plan(tick=tick, poll=0.5, lease=3.0, beat=0.5)
-    sizes: list[tuple[float, int]] = []
     faults: dict[str, int] = {}
-    with crew(plan, size=4) as workers:
-        watched = workers.workers[0].pid or 0
+    with (
+        Mailbox(bench.engine()) as mailbox,
+        crew(plan, size=1) as workers,
+        _run_by(bench, workers.workers[0].pid or 0) as worker,
+        instance(bench, tick=tick, environment={"FAULTS_WEBHOOK": mailbox.url}) as web,
+        _run_by(bench, web.workers()[0], while_stopped=worker) as server_process,
+    ):
+        measured = [Measured("worker", worker), Measured("web", server_process)]
+        workers.size = 4
+        workers.tend()
+        visitor = Regular(web.url, PAGES, every_seconds=ASK_SECONDS)
+        visitor.start()
         end = time.monotonic() + seconds
         next_fault = time.monotonic() + every
         while time.monotonic() < end:
             _pause.wait(min(2.0, every / 4))
-            sizes.append((memory_mb(watched), open_files(watched)))
+            for one in measured:
+                one.look()
             if time.monotonic() > next_fault:
                 name = _do_any_fault(bench, server, workers, plan)
                 faults[name] = faults.get(name, 0) + 1
+                mailbox.queue()
                 next_fault = time.monotonic() + every
             workers.tend()
         evidence = settled(bench, plan)
-    growth, files = _growth_pct(sizes), sizes[-1][1] - _median([one for _, one in sizes])
-    done = ", ".join(f"{count} x {name}" for name, count in sorted(faults.items()))
-    figures = f"{done}; memory {growth:+.1f} %, open files {files:+.0f}; {evidence.figures}"
-    finding = Finding(f"soak of {seconds / 60:.0f} minutes", figures, list(evidence.wrong))
-    if growth > GROWTH_PCT:
-        finding.problems.append(f"memory grew by {growth:.1f} %")
-    if files > FILES_MORE:
-        finding.problems.append(f"{files} files more are open at the end")
+        answers = visitor.finish()
+        last = [ask(web.url, path) for path in PAGES]
+        await_true(bench, NOTHING_WAITS)
+        finding = _judge_soak(seconds, faults, measured, answers, last, evidence)
+        finding.figures += f"; {mailbox.count()} alerts came, {len(mailbox.missing())} did not"
+        finding.problems += [f"the alert {one} was lost" for one in mailbox.missing()]
     return finding
+
+
+@contextmanager
+def _run_by(bench: Bench, pid: int, *, while_stopped: int | None = None) -> Iterator[int]:
+    """The process, after its first run: what that takes for good is no growth."""
+    has_run = (
+        "SELECT EXISTS (SELECT FROM ingestion_run "
+        f"WHERE status = 'succeeded' AND split_part(owner, ':', 2) = '{pid}')"
+    )
+    if while_stopped:
+        signal_if_there(while_stopped, signal.SIGSTOP)
+    try:
+        assert await_true(bench, has_run), f"process {pid} came to no run"
+    finally:
+        if while_stopped:
+            signal_if_there(while_stopped, signal.SIGCONT)
+    yield pid
+
+
+def _judge_soak(
+    seconds: float,
+    faults: Mapping[str, int],
+    measured: Sequence["Measured"],
+    answers: Sequence[Answer],
+    last: Sequence[Answer],
+    evidence: Evidence,
+) -> Finding:
+    done = ", ".join(f"{count} x {name}" for name, count in sorted(faults.items()))
+    refused = sum(one.status == 503 for one in answers)
+    figures = (
+        f"{done}; {'; '.join(one.figures for one in measured)}; {len(answers)} pages, {refused} of "
+        f"them 503; {evidence.figures}"
+    )
+    finding = Finding(f"soak of {seconds / 60:.0f} minutes", figures, list(evidence.wrong))
+    # While PostgreSQL is away a page says so; anything else is wrong, and so it is at the end.
+    strange = {(one.path, one.status) for one in answers if one.status not in (200, 503)}
+    strange |= {(one.path, one.status) for one in last if one.status != 200}
+    finding.problems += [f"{path} answered {status}" for path, status in sorted(strange)]
+    for one in measured:
+        finding.problems += one.problems
+    return finding
+
+
+class Measured:
+    """A process that is never killed: its memory and its open files over the time."""
+
+    def __init__(self, name: str, pid: int) -> None:
+        self._name, self._pid = name, pid
+        self._sizes: list[tuple[float, int]] = []
+        self._is_gone = False
+
+    def look(self) -> None:
+        """Note both as they are."""
+        try:
+            self._sizes.append((memory_mb(self._pid), open_files(self._pid)))
+        except OSError:
+            self._is_gone = True
+
+    @property
+    def growth_pct(self) -> float:
+        """How much more memory it takes at the end."""
+        return _growth_pct(self._sizes)
+
+    @property
+    def more_files(self) -> float:
+        """How many files more than usual are open at the end."""
+        return self._sizes[-1][1] - _median([files for _, files in self._sizes])
+
+    @property
+    def figures(self) -> str:
+        """In a few words."""
+        return f"{self._name}: memory {self.growth_pct:+.1f} %, files {self.more_files:+.0f}"
+
+    @property
+    def problems(self) -> list[str]:
+        """What grew too much."""
+        found = [f"the {self._name} process has ended"] if self._is_gone else []
+        if self.growth_pct > GROWTH_PCT:
+            found.append(f"the memory of the {self._name} process grew by {self.growth_pct:.1f} %")
+        if self.more_files > FILES_MORE:
+            found.append(f"the {self._name} process has {self.more_files:.0f} files more open")
+        return found
 
 
 def memory_mb(pid: int) -> float:

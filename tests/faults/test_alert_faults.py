@@ -16,7 +16,8 @@ from multiprocessing.context import ForkServerProcess
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
-from app.alerts.sending import try_one
+from app.alerts.outbox import replay
+from app.alerts.sending import deliver_due, try_one
 from app.models import Alert
 from tests.alerts.making import ManualClock, column, steady, webhook
 from tests.faults.alert_queue import queue_alerts
@@ -121,9 +122,10 @@ def test_killed_senders_lose_nothing_and_repeat_under_the_same_id(
     taken = {identity for identity, count in receiver.taken.items() if count}
     repeats = sum(count - 1 for count in receiver.taken.values() if count > 1)
     interrupted = column(engine, INTERRUPTED)
+    strange = len(set(receiver.bodies) - set(sent_as))
     print(
         f"figures: {len(sent_as)} alerts, {kills} kills: {len(interrupted)} tries cut short, "
-        f"{repeats} repeats, {len(set(sent_as) - taken)} lost"
+        f"{repeats} repeats, {strange} of them under another id, {len(set(sent_as) - taken)} lost"
     )
     assert taken == set(sent_as)
     assert set(column(engine, STATUSES)) == {"sent"}
@@ -180,3 +182,28 @@ def test_a_receiver_that_was_in_trouble_gets_everything_when_it_is_well(
     outcomes = column(engine, "SELECT outcome FROM alert_attempt ORDER BY attempt")
     assert [one == "delivered" for one in outcomes] == [False, False, True]
     assert {request.headers["webhook-id"] for request in http_server.requests} == set(sent_as)
+
+
+def test_a_receiver_that_wants_no_more_is_left_alone_and_nothing_is_lost(
+    engine: Engine, http_server: ScriptedServer
+) -> None:
+    """After a 410 all alerts lie dead in the outbox, until a replay to one that takes them."""
+    clock = ManualClock(datetime.now(UTC))
+    sent_as = queue_alerts(engine, 20, first=0)
+    hook = webhook(f"{http_server.url}/hook")
+    http_server.script("/hook", Answer(410))
+    for _ in range(3):
+        deliver_due(engine, hook, clock=clock, policy=steady())
+        clock.advance(hours=3)
+    asked = len(http_server.requests)
+    assert asked == 1
+    assert column(engine, STATUSES) == ["dead"] * 20
+    elsewhere = webhook(f"{http_server.url}/other")
+    http_server.script("/other", Answer(200))
+    with engine.begin() as connection:
+        replay(connection, [], now=clock.now)
+    deliver_due(engine, elsewhere, clock=clock, policy=steady())
+    came = {request.headers["webhook-id"] for request in http_server.requests[asked:]}
+    print(f"figures: 410: {asked} of 20 sent to it, {len(set(sent_as) - came)} lost on a replay")
+    assert came == set(sent_as)
+    assert column(engine, STATUSES) == ["sent"] * 20

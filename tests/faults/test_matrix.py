@@ -13,14 +13,17 @@ import pytest
 from tests.faults import (
     run,
     scenarios,
+    scenarios_cache,
+    scenarios_claims,
     scenarios_database,
     scenarios_deploy,
     scenarios_web,
+    scenarios_zombies,
 )
 from tests.faults.bench import Bench, Finding
 from tests.faults.frozen import OwnPostgres, own_postgres
 from tests.faults.matrix import SCENARIOS, Scenario
-from tests.faults.run import render_row
+from tests.faults.run import render_row, sum_up
 
 pytestmark = pytest.mark.timeout(300)
 # Beside other tests the machine is busy: here the limits of time are wider than in `make faults`.
@@ -53,9 +56,9 @@ def test_workers_that_die_or_stand_still_leave_nothing_half(
     parts: dict[str, Part] = {
         "kills": lambda bench: scenarios.random_kills(bench, kills=8),
         "points": lambda bench: scenarios.named_points(bench, points=POINTS),
-        "zombies": lambda bench: scenarios.zombies(bench, rounds=2),
+        "zombies": lambda bench: scenarios_zombies.zombies(bench, rounds=2),
         "claim_stop": lambda bench: scenarios.stopped_in_claim(bench, rounds=1),
-        "claims": lambda bench: scenarios.claims(bench, rounds=1),
+        "claims": lambda bench: scenarios_claims.claims(bench, rounds=1),
         "oracle": lambda bench: scenarios.oracle_sees(bench, rounds=2),
     }
     assert together(parts) == {}
@@ -72,6 +75,11 @@ def test_deploys_and_hosts_run_each_tick_once(
         "recycle": lambda bench: scenarios_deploy.recycling(bench, recycled=2, workers=1),
     }
     assert together(parts) == {}
+
+
+def test_redis_in_trouble_fails_no_request_and_shows_nothing_old(bench: Bench) -> None:
+    finding = scenarios_cache.web_in_weather(bench, ingests=1, lag_seconds=0.5)
+    assert finding.problems == []
 
 
 def test_database_in_trouble_costs_no_row(
@@ -104,7 +112,11 @@ def test_matrix_names_what_does_not_hold_and_what_was_not_run() -> None:
     lost = render_row(scenario, Finding("a|b", "1 lost", ["a row is lost"]))
     assert lost == "| x | a/b | nothing lost | 1 lost | **no**: a row is lost |"
     missing = render_row(scenario, Finding("c", "-", not_run="no disk"))
-    assert missing == "| x | c | nothing lost | - | not run here: no disk |"
+    assert missing == "| x | c | nothing lost | - | not run: no disk |"
+    held = Finding("d", "0 lost")
+    lost_one = Finding("e", "1 lost", ["a row is lost"])
+    not_run = Finding("c", "-", not_run="no disk")
+    assert sum_up([held, lost_one, not_run]) == "1 hold, 1 fail, 1 not run"
 
 
 def test_rows_of_other_scenarios_stay_in_the_document(

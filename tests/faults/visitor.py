@@ -59,16 +59,18 @@ class Visitor(threading.Thread):
 class Regular(threading.Thread):
     """One visitor who asks again some time after the last answer."""
 
-    def __init__(self, url: str, paths: Sequence[str]) -> None:
+    def __init__(
+        self, url: str, paths: Sequence[str], *, every_seconds: float = 2 * EVERY_SECONDS
+    ) -> None:
         super().__init__(daemon=True)
         self.answers: list[Answer] = []
-        self._url, self._paths = url, paths
+        self._url, self._paths, self._every = url, paths, every_seconds
         self._finishing = threading.Event()
 
     def run(self) -> None:
         """Until `finish` is called."""
         for path in cycle(self._paths):
-            if self._finishing.wait(2 * EVERY_SECONDS):
+            if self._finishing.wait(self._every):
                 break
             self.answers.append(ask(self._url, path))
 
