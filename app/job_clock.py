@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 
+from apscheduler.schedulers import SchedulerAlreadyRunningError, SchedulerNotRunningError
 from flask import Flask
 from flask_apscheduler import APScheduler
 
@@ -20,6 +21,17 @@ logger = logging.getLogger(__name__)
 # A job that was due twice and not begun is called again before the third time.
 PERIODS_OF_PATIENCE = 2.0
 LOOKS_A_PERIOD = 4
+END_SECONDS = 2.0
+# No thread or memory to be had; a job or a scheduler that went away between two questions.
+TROUBLE = (
+    RuntimeError,
+    OSError,
+    MemoryError,
+    LookupError,
+    AttributeError,
+    SchedulerAlreadyRunningError,
+    SchedulerNotRunningError,
+)
 
 
 class JobClock:
@@ -33,7 +45,7 @@ class JobClock:
         self._scheduler: APScheduler = scheduler
         self._stopping = threading.Event()
         self._hanging: set[str] = set()
-        self._watchdog = threading.Thread(target=self._watch, name="job-watchdog", daemon=True)
+        self._watchdog = self._new_watchdog()
 
     def add(self, name: str, work: Callable[[], None]) -> None:
         """Have `work` done every period: one at a time, and once for several missed times."""
@@ -49,6 +61,8 @@ class JobClock:
     def stop(self) -> None:
         """Begin no job any more; one that is at work goes on."""
         self._stopping.set()
+        if self._watchdog.is_alive():
+            self._watchdog.join(END_SECONDS)
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
         self._pulse.forget_all()
@@ -71,19 +85,37 @@ class JobClock:
         self._scheduler.start()
 
     def _do(self, name: str) -> None:
+        if self._stopping.is_set():
+            return
         self._pulse.begin(name)
         try:
             self._jobs[name]()
         finally:
             self._pulse.end(name)
 
+    def _new_watchdog(self) -> threading.Thread:
+        return threading.Thread(target=self._watch, name="job-watchdog", daemon=True)
+
     def _watch(self) -> None:
-        while not self._stopping.wait(self._every / LOOKS_A_PERIOD):
+        """Look until the stop; what nobody foresaw ends this thread, and another follows it."""
+        try:
+            while not self._stopping.wait(self._every / LOOKS_A_PERIOD):
+                self._look()
+        finally:
+            if not self._stopping.is_set():
+                logger.error("watchdog died", exc_info=True)
+                self._watchdog = self._new_watchdog()
+                self._watchdog.start()
+
+    def _look(self) -> None:
+        try:
             if not self._is_alive():
                 self._restart()
-                continue
+                return
             for name in self._jobs:
                 self._look_after(name)
+        except TROUBLE as error:
+            logger.exception("watchdog stumbled", extra={"reason": type(error).__name__})
 
     def _is_alive(self) -> bool:
         thread = getattr(self._scheduler.scheduler, "_thread", None)

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import datetime
+from enum import Enum
 from functools import partial
 
 from flask import Flask
@@ -14,24 +15,43 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.database.connect import Database
 from app.domain import Trigger
-from app.errors import AppError
+from app.errors import AppError, RunStopped
 from app.extensions import db
 from app.job_clock import JobClock
-from app.services.alert_watch import watch_alerts
+from app.services.alert_watch import deliver_alerts, judge_when_due
 from app.services.execution import describe_failure
 from app.services.figure_keeping import keep_figures, keep_last_figures
+from app.services.finalisation import finish_candles
 from app.services.house import House
-from app.services.job_states import ALERTS, FIGURES, INGEST, PRUNE, REAPER, record_job
+from app.services.job_states import (
+    ALERTS,
+    DELIVERY,
+    FIGURES,
+    FINISH,
+    INGEST,
+    PARTITIONS,
+    PRUNE,
+    REAPER,
+    record_job,
+)
 from app.services.pauses import end_pause
-from app.services.pruning import prune_when_due
+from app.services.pruning import prepare_months_when_due, prune_when_due
 from app.services.ticks import load_shared_time, run_due_tick
 
 logger = logging.getLogger(__name__)
 
 CLOCK = "tapedeck_job_clock"
 SKEW_SECONDS = 5.0
+
+
+class Turn(Enum):
+    """What a job says whose time has not come: nothing was done, and nothing is noted."""
+
+    NOT_DUE = "not due"
+
+
 # It may answer as of when everything was done.
-Work = Callable[[House], datetime | None]
+Work = Callable[[House], datetime | Turn | None]
 
 
 def start_jobs(app: Flask) -> None:
@@ -71,19 +91,27 @@ def _database(app: Flask) -> Database:
 
 
 def do_job(app: Flask, name: str, work: Work) -> None:
-    """Do one job once and note what came of it; the next time tries again, so trouble is told."""
+    """Do one job once and note what came of it; the next time tries again, so trouble is told.
+
+    Of a job that was not due, or that the end of this process broke off, nothing is noted.
+    """
     house: House = app.extensions["tapedeck"]
     started = time.monotonic()
-    trouble, as_of = "Something unforeseen went wrong; the log has the details.", None
+    trouble: str | None = "Something unforeseen went wrong; the log has the details."
+    as_of = None
     with app.app_context():
         try:
-            as_of = work(house)
-            trouble = ""
+            answer = work(house)
+            as_of = answer if isinstance(answer, datetime) else None
+            trouble = None if answer is Turn.NOT_DUE else ""
+        except RunStopped:
+            trouble = None
         except (AppError, SQLAlchemyError) as error:
             trouble = describe_failure(error)[2]
             logger.warning("job failed", extra={"job": name, "reason": trouble})
         finally:
-            _note(house, name, time.monotonic() - started, trouble, as_of)
+            if trouble is not None:
+                _note(house, name, time.monotonic() - started, trouble, as_of)
 
 
 def _note(house: House, name: str, seconds: float, trouble: str, as_of: datetime | None) -> None:
@@ -120,22 +148,42 @@ def _reap(house: House) -> None:
     house.runner.take_up_dead_runs()
 
 
-def _watch_alerts(house: House) -> None:
-    watch_alerts(db.engine, house)
+def _judge_alerts(house: House) -> None:
+    judge_when_due(db.engine, house)
 
 
-def _prune(house: House) -> None:
-    prune_when_due(house.runner.engine, house.settings, now=house.clock())
+def _deliver_alerts(house: House) -> None:
+    deliver_alerts(db.engine, house)
 
 
-def _keep_figures(house: House) -> None:
-    keep_figures(db.engine, now=house.clock())
+def _finish_candles(house: House) -> Turn | None:
+    return _due(finish_candles(house.runner.engine) is not None)
+
+
+def _prepare_months(house: House) -> Turn | None:
+    return _due(prepare_months_when_due(house.runner.engine, now=house.clock()) is not None)
+
+
+def _prune(house: House) -> Turn | None:
+    done = prune_when_due(house.runner.engine, house.settings, now=house.clock())
+    return _due(done is not None)
+
+
+def _keep_figures(house: House) -> Turn | None:
+    return _due(keep_figures(db.engine, now=house.clock()))
+
+
+def _due(was_due: bool) -> Turn | None:
+    return None if was_due else Turn.NOT_DUE
 
 
 JOBS: dict[str, Work] = {
     INGEST: _ingest,
     REAPER: _reap,
-    ALERTS: _watch_alerts,
+    FINISH: _finish_candles,
+    ALERTS: _judge_alerts,
+    DELIVERY: _deliver_alerts,
+    PARTITIONS: _prepare_months,
     PRUNE: _prune,
     FIGURES: _keep_figures,
 }

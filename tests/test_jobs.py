@@ -17,8 +17,9 @@ from app.extensions import db
 from app.job_clock import JobClock
 from app.jobs import JOBS, do_job, start_jobs, stop_jobs
 from app.services.house import House
-from app.services.job_states import PLANS
+from app.services.job_states import PLANS, load_jobs
 from app.services.pulse import Pulse
+from app.tallies import Kind, count, take
 from tests.apps import bare_app
 from tests.web.real_app import empty_tables
 
@@ -110,6 +111,39 @@ def test_job_goes_on_when_the_scheduler_thread_dies(clock: JobClock) -> None:
     assert scheduler_thread() is not thread
 
 
+class Stumbling(Pulse):
+    """Raises the first time the watchdog asks; says when it is asked again."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self._errors, self.is_asked_again = [error], threading.Event()
+
+    def quiet_seconds(self, name: str | None = None) -> float:
+        if self._errors:
+            raise self._errors.pop()
+        self.is_asked_again.set()
+        return super().quiet_seconds(name)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize(
+    ("error", "event"),
+    [(RuntimeError("no thread"), "watchdog stumbled"), (ValueError("odd"), "watchdog died")],
+)
+def test_watchdog_goes_on_after_trouble_of_its_own_and_says_so(
+    error: Exception, event: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    pulse = Stumbling(error)
+    clock = JobClock(Flask("jobs"), pulse, every_seconds=PERIOD)
+    clock.add("job", Counter())
+    clock.start()
+    try:
+        assert pulse.is_asked_again.wait(ENOUGH_SECONDS)
+    finally:
+        clock.stop()
+    assert caplog.messages.count(event) == 1
+
+
 def test_job_that_hangs_is_not_begun_twice_and_keeps_no_other_from_work(
     clock: JobClock, pulse: Pulse
 ) -> None:
@@ -148,10 +182,13 @@ def test_nothing_is_begun_after_the_stop(clock: JobClock, pulse: Pulse) -> None:
     clock.stop()
     assert pulse.quiet_seconds() == 0
     assert not clock._scheduler.running
+    done = job.count
+    clock._do("job")
+    assert job.count == done
 
 
 @pytest.fixture
-def app(database_url: str) -> Iterator[Flask]:
+def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
     settings = {
         "scheduler_enabled": True,
         "scheduler_poll_seconds": 0.5,
@@ -159,6 +196,8 @@ def app(database_url: str) -> Iterator[Flask]:
     }
     with bare_app(database_url, **settings) as app:
         empty_tables(app)
+        take()
+        monkeypatch.setattr("app.tallies._taken_at", float("-inf"))
         yield app
 
 
@@ -201,8 +240,38 @@ def test_unforeseen_trouble_of_a_job_is_noted_without_its_words(app: Flask) -> N
     assert "unforeseen" in state_of("reaper").trouble
 
 
+def test_job_that_the_end_of_the_process_broke_off_is_not_noted(app: Flask) -> None:
+    app.extensions["tapedeck"].runner.shutdown(grace_seconds=0)
+    do_job(app, "reaper", JOBS["reaper"])
+    assert db.session.execute(text("SELECT count(*) FROM job_state")).scalar() == 0
+
+
 def test_every_job_is_planned_and_shown() -> None:
     assert {plan.name for plan in PLANS} == set(JOBS)
+
+
+@pytest.mark.parametrize("name", ["candles", "partitions", "prune", "figures"])
+def test_a_job_that_is_not_due_leaves_the_time_of_its_last_one(app: Flask, name: str) -> None:
+    count(Kind.READ, "memory")
+    do_job(app, name, JOBS[name])
+    db.session.execute(text("UPDATE job_state SET last_at = last_at - interval '50 seconds'"))
+    db.session.commit()
+    done_at = last_at_of(name)
+    do_job(app, name, JOBS[name])
+    assert last_at_of(name) == done_at
+    plan = next(plan for plan in PLANS if plan.name == name)
+    shown = next(
+        job for job in load_jobs(db.session, every_seconds=5, is_on=True) if name == job.name
+    )
+    assert plan.every_seconds is not None
+    assert shown.next_at == done_at + timedelta(seconds=plan.every_seconds)
+
+
+def last_at_of(name: str) -> datetime:
+    db.session.rollback()
+    statement = text("SELECT last_at FROM job_state WHERE name = :name")
+    found: datetime = db.session.execute(statement, {"name": name}).scalar_one()
+    return found
 
 
 def test_started_process_runs_the_due_tick_and_takes_up_a_dead_run(app: Flask) -> None:

@@ -17,12 +17,7 @@ from app.ingestion.validation import (
     storable_problem,
     validate_snapshots,
 )
-
-# Last but for the run's own row, so that the version is locked as briefly as can be.
-_NEW_VERSION = """
-    INSERT INTO data_version (kind) VALUES ('data')
-    ON CONFLICT (kind) DO UPDATE SET token = gen_random_uuid(), changed_at = clock_timestamp()
-"""
+from app.models.versions import NEW_DATA_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +134,8 @@ def _store(
         context.rejected.store(connection)
         report = build_report(context)
         if report.totals.inserted or report.totals.updated:
-            connection.execute(text(_NEW_VERSION))
+            # Last but for the run's own row.
+            connection.execute(text(NEW_DATA_VERSION))
         close_run(connection, report)
         return report
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.database.identity import process_name
 from app.database.run_counts import count_finished_runs
+from app.database.transactions import keep_brief
 from app.domain import MarketProblem, RunStatus, Trigger
 from app.errors import RunAlreadyActive, RunStopped
 from app.failpoints import reach
@@ -47,11 +48,8 @@ _BEAT = f"""
     RETURNING cancel_requested_at IS NOT NULL AS is_cancelled,
               deadline_at <= clock_timestamp() AS is_late
 """  # noqa: S608 - the condition stands above
-_KEPT = """
-    SELECT FROM (
-        SELECT status FROM ingestion_run WHERE id = :id AND attempt = :attempt FOR SHARE
-    ) run
-    WHERE status IN ('succeeded', 'partial')
+_STATUS = """
+    SELECT status FROM ingestion_run WHERE id = :id AND attempt = :attempt FOR SHARE
 """
 _CLOSE = f"""
     UPDATE ingestion_run
@@ -176,7 +174,9 @@ def is_kept(engine: Engine, ticket: RunTicket) -> bool:
     database can't say.
     """
     with engine.begin() as connection:
-        return connection.execute(text(_KEPT), ticket.values).first() is not None
+        keep_brief(connection)
+        status = connection.execute(text(_STATUS), ticket.values).scalar()
+    return status in (RunStatus.SUCCEEDED, RunStatus.PARTIAL)
 
 
 def is_cancelled(engine: Engine, ticket: RunTicket) -> bool:

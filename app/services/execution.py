@@ -29,6 +29,7 @@ from app.metrics import observe_provider_call
 from app.providers.base import ProviderContext, provider_class
 from app.services.handover import hand_over
 from app.services.heartbeat import Heartbeat
+from app.services.outcome import Outcome, find_outcome
 from app.settings import ProviderSettings
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class Execution:
     stop: StopSignal = field(default_factory=StopSignal)
     is_done: threading.Event = field(default_factory=threading.Event)
     is_closed: bool = False
+    report: RunReport | None = None  # once all that is left is to commit
     listener: Listener = lambda name, counts: None
 
 
@@ -91,6 +93,18 @@ def execute(execution: Execution, tools: RunTools) -> None:
         finally:
             execution.is_done.set()
             heart.rest()
+
+
+def give_back(execution: Execution, tools: RunTools) -> None:
+    """Leave a run that was claimed while this process stops to another, or close it; never raises.
+
+    No heartbeat of it may have begun.
+    """
+    execution.stop.stop("shutdown")
+    with bind(run_id=execution.ticket.run_id):
+        if not hand_over(tools.engine, execution.ticket, tools.succession):
+            _close_failed(execution, tools, None, execution.stop.as_error())
+        execution.is_done.set()
 
 
 def build_context(execution: Execution, tools: RunTools) -> RunContext:
@@ -128,25 +142,49 @@ def _run(execution: Execution, tools: RunTools, log: RunLog, heart: Heartbeat) -
     context = None
     try:
         context = build_context(execution, tools)
-        report = run_pipeline(context, tools.engine, recorder, _closer(execution.ticket))
+        run_pipeline(context, tools.engine, recorder, _closer(execution))
     except Exception as error:
         # Whoever noticed the stop first may not know why; the signal does.
         is_stop = isinstance(error, RunStopped) and execution.stop.is_set()
         cause = execution.stop.as_error() if is_stop else error
-        if not _is_left(execution, tools, heart, cause):
+        outcome = _outcome(execution, tools, cause)
+        if outcome is Outcome.KEPT:
+            _finish(execution, tools, recorder)
+        elif outcome is Outcome.LOST and not _is_left(execution, tools, heart, cause):
             _close_failed(execution, tools, context, cause)
     else:
         reach("after-commit")
-        execution.is_closed = True
-        _log_end(report)
-        _replace_cache(tools, recorder)
+        _finish(execution, tools, recorder)
     finally:
         if context is not None:
             context.close()
 
 
-def _closer(ticket: RunTicket) -> Callable[[Connection, RunReport], None]:
-    return lambda connection, report: close_with_report(connection, ticket, report)
+def _closer(execution: Execution) -> Callable[[Connection, RunReport], None]:
+    def close(connection: Connection, report: RunReport) -> None:
+        close_with_report(connection, execution.ticket, report)
+        execution.report = report
+
+    return close
+
+
+def _outcome(execution: Execution, tools: RunTools, error: Exception) -> Outcome:
+    if execution.report is None:
+        return Outcome.LOST
+    return find_outcome(
+        tools.engine,
+        execution.ticket,
+        error,
+        stop=execution.stop,
+        patience_seconds=tools.lease_seconds,
+    )
+
+
+def _finish(execution: Execution, tools: RunTools, recorder: Recorder) -> None:
+    execution.is_closed = True
+    if execution.report is not None:
+        _log_end(execution.report)
+    _replace_cache(tools, recorder)
 
 
 def _replace_cache(tools: RunTools, recorder: Recorder) -> None:

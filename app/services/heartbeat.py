@@ -61,6 +61,8 @@ class Heartbeat:
     def _hear(self, answer: str) -> None:
         if answer == "cancelled":
             self._stop.stop("cancelled")
+        elif answer == "late":
+            self._stop.stop("deadline")
         elif answer == "lost" and not self._resting.is_set():
             self._stop.stop("lease_lost")
 

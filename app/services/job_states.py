@@ -10,10 +10,14 @@ from app.database.identity import process_name
 
 INGEST = "ingest"
 REAPER = "reaper"
+FINISH = "candles"
 ALERTS = "alerts"
+DELIVERY = "deliveries"
+PARTITIONS = "partitions"
 PRUNE = "prune"
 FIGURES = "figures"
 TROUBLE_LENGTH = 300
+MINUTE, HOUR = 60.0, 3600.0
 # Every process does every job: one line in half a period is enough, bad news always.
 _RECORD = """
     INSERT INTO job_state AS j (name, last_at, last_by, duration_ms, trouble, succeeded_at)
@@ -27,23 +31,40 @@ _RECORD = """
     WHERE j.last_at < clock_timestamp() - make_interval(secs => :gap)
        OR j.trouble <> excluded.trouble
 """
+# Whoever comes too early only reads.
+_TURN = """
+    INSERT INTO job_state AS j (name, last_at, last_by, duration_ms)
+    SELECT :name, clock_timestamp(), :by, 0
+    WHERE NOT EXISTS (SELECT FROM job_state WHERE name = :name
+                      AND last_at > clock_timestamp() - make_interval(secs => :every))
+    ON CONFLICT (name) DO UPDATE SET last_at = excluded.last_at, last_by = excluded.last_by
+    WHERE j.last_at <= clock_timestamp() - make_interval(secs => :every)
+    RETURNING true
+"""
 _STATES = "SELECT name, last_at, last_by, duration_ms, trouble, succeeded_at FROM job_state"
 
 
 @dataclass(frozen=True, slots=True)
 class JobPlan:
-    """A job of the scheduler: its name in tables and logs, and what it does, for people."""
+    """A job of the scheduler: its name in tables and logs, and what it does, for people.
+
+    `every_seconds` is None for what is done in every poll.
+    """
 
     name: str
     title: str
+    every_seconds: float | None = None
 
 
 PLANS = (
     JobPlan(INGEST, "Run the tick that is due"),
     JobPlan(REAPER, "Take up or close runs whose process died"),
-    JobPlan(ALERTS, "Judge the rules and deliver alerts"),
-    JobPlan(PRUNE, "Make months ahead, let go of old data (once an hour)"),
-    JobPlan(FIGURES, "Put down what the process counted (once a minute)"),
+    JobPlan(FINISH, "Make candles final whose interval is over", MINUTE),
+    JobPlan(ALERTS, "Check for stale data and judge the other rules of alerts"),
+    JobPlan(DELIVERY, "Deliver alerts"),
+    JobPlan(PARTITIONS, "Prepare the tables of coming months", HOUR),
+    JobPlan(PRUNE, "Prune old data", HOUR),
+    JobPlan(FIGURES, "Store the figures that the process counted", MINUTE),
 )
 
 
@@ -85,6 +106,12 @@ def record_job(
     session.commit()
 
 
+def take_turn(connection: Connection, name: str, *, every_seconds: float) -> bool:
+    """True for the one process whose turn it is: `every_seconds` after the last turn of any."""
+    values = {"name": name, "by": process_name(), "every": every_seconds}
+    return connection.execute(text(_TURN), values).first() is not None
+
+
 def load_last_success(connection: Connection, name: str) -> datetime | None:
     """As of when any process did the job well for the last time."""
     statement = text("SELECT succeeded_at FROM job_state WHERE name = :name")
@@ -100,7 +127,7 @@ def load_jobs(session: AnySession, *, every_seconds: float, is_on: bool) -> list
 
 def _job(plan: JobPlan, state: object, every_seconds: float, *, is_on: bool) -> JobView:
     last_at: datetime | None = getattr(state, "last_at", None)
-    period = timedelta(seconds=every_seconds)
+    period = timedelta(seconds=plan.every_seconds or every_seconds)
     return JobView(
         name=plan.name,
         title=plan.title,

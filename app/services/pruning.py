@@ -27,6 +27,8 @@ from app.database.partitions import (
     lock_months,
     missing_months,
 )
+from app.models.versions import NEW_DATA_VERSION
+from app.services.job_states import HOUR, take_turn
 from app.services.retention import (
     Loss,
     Pruning,
@@ -43,7 +45,6 @@ logger = logging.getLogger(__name__)
 
 BATCH_ROWS = 10_000
 BATCH_RUNS = 200
-EVERY_SECONDS = 3600
 JOB_SECONDS = 20.0
 # While a lock is waited for, readers of the table queue up behind it.
 LOCK_MILLISECONDS = 300
@@ -51,6 +52,7 @@ LOCK_ATTEMPTS = 5
 LOCK_PAUSE_SECONDS = 0.3
 # Any number will do, as long as every process has the same.
 _PRUNING = 7_213_980_541
+_PARTITIONS_TURN = "turn of partitions"
 _IS_FRESH = """
     SELECT EXISTS (SELECT FROM job_state WHERE name = 'retention'
                    AND last_at > clock_timestamp() - make_interval(secs => :every))
@@ -61,10 +63,6 @@ _CLAIM = """
     ON CONFLICT (name) DO UPDATE SET last_at = excluded.last_at, last_by = excluded.last_by
     WHERE j.last_at <= clock_timestamp() - make_interval(secs => :every)
     RETURNING LEAST(CAST(:now AS timestamptz), clock_timestamp())
-"""
-_NEW_VERSION = """
-    INSERT INTO data_version (kind) VALUES ('data')
-    ON CONFLICT (kind) DO UPDATE SET token = gen_random_uuid(), changed_at = clock_timestamp()
 """
 Delete = Callable[[Connection, datetime], Mapping[str, Amount]]
 
@@ -97,12 +95,34 @@ def prune_when_due(engine: Engine, settings: Settings, *, now: datetime) -> Prun
 
     Of this host's clock and the database's the earlier counts: one that is ahead deletes nothing.
     """
-    values = {"every": EVERY_SECONDS, "by": process_name(), "now": now}
+    values = {"every": HOUR, "by": process_name(), "now": now}
     with engine.begin() as connection:
         if connection.execute(text(_IS_FRESH), values).scalar_one():
             return None
         earlier: datetime | None = connection.execute(text(_CLAIM), values).scalar()
     return prune(engine, settings, now=earlier, seconds=JOB_SECONDS) if earlier else None
+
+
+def prepare_months_when_due(engine: Engine, *, now: datetime) -> tuple[str, ...] | None:
+    """Make the months of snapshots to come; their names. None where some process just did.
+
+    Raises `sqlalchemy.exc.DBAPIError`; pruning makes them as well, and the next hour tries again.
+    """
+    with engine.begin() as connection:
+        if not take_turn(connection, _PARTITIONS_TURN, every_seconds=HOUR):
+            return None
+        missing = missing_months(connection, SNAPSHOTS, until=last_month(now))
+    if missing and _insist(lambda: _cut(engine, now)):
+        logger.info("months prepared", extra={"partitions": missing})
+        return tuple(missing)
+    return ()
+
+
+def _cut(engine: Engine, now: datetime) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_MILLISECONDS}"))
+        lock_months(connection, SNAPSHOTS)
+        cut_months(connection, SNAPSHOTS, until=last_month(now))
 
 
 class _Work:
@@ -142,14 +162,14 @@ class _Work:
             lock_months(connection, SNAPSHOTS)
             new = cut_months(connection, SNAPSHOTS, until=last_month(self._now))
             if before and drop_months(connection, SNAPSHOTS, before=before):
-                connection.execute(text(_NEW_VERSION))
+                connection.execute(text(NEW_DATA_VERSION))
         self._new += [part.name for part in new]
 
     def _delete_series(self, rule: SeriesRule) -> None:
         def delete(connection: Connection, before: datetime) -> Mapping[str, Amount]:
             amount = old_rows.delete_old(connection, rule.table, before=before, limit=BATCH_ROWS)
             if amount[0] and rule.is_market_data:
-                connection.execute(text(_NEW_VERSION))
+                connection.execute(text(NEW_DATA_VERSION))
             return {rule.what: amount}
 
         self._repeat(rule.what, delete, self._now - timedelta(days=rule.days), BATCH_ROWS)

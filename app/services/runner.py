@@ -17,7 +17,15 @@ from app.ingestion.context import RunOrder
 from app.ingestion.pipeline import RunReport, run_pipeline
 from app.ingestion.run_row import RunTicket, open_run
 from app.ingestion.tick_row import claim_tick, name_run_of_tick
-from app.services.execution import Execution, Listener, RunTools, build_context, execute
+from app.services.door import Door
+from app.services.execution import (
+    Execution,
+    Listener,
+    RunTools,
+    build_context,
+    execute,
+    give_back,
+)
 from app.services.orders import OrderBook, fingerprint
 from app.services.takeover import Takeover, succession_of
 from app.settings import ProviderSettings, Settings
@@ -59,6 +67,7 @@ class Runner:
         self._orders = OrderBook(settings, clock, self._desk)
         self._engine: Engine | None = None
         self._lock = threading.Lock()
+        self._door = Door()
         self._active: dict[UUID, tuple[Execution, threading.Thread]] = {}
 
     @property
@@ -87,34 +96,39 @@ class Runner:
         With `due_at` the run is that of a tick of the schedule: both rows appear together or not at
         all, and `TickTaken` is raised when the tick has a row already. Raises `RunAlreadyActive`
         with the id of the run that holds the place, `InvalidRequest` for symbols that are not
-        followed or an unknown provider.
+        followed or an unknown provider, `RunStopped` once the shutdown has begun.
         """
         name = self._orders.provider_name(provider)
         order = self._orders.write(uuid4(), provider=name, symbols=symbols)
-        with self._desk().begin() as connection:
-            keep_brief(connection)
-            if due_at is not None:
-                claim_tick(connection, due_at)
-                let_pass(connection)
-                reach("tick-claimed")
-            ticket = self._open(
-                connection,
-                order,
-                name,
-                trigger,
-                symbols,
-                requested_by=requested_by,
-                due_at=due_at,
-                parent_run_id=_uuid(parent_run_id) if parent_run_id else None,
-            )
-            reach("run-opened")
-        reach("run-committed")
-        self._launch(Execution(ticket, order, name, listener=listener))
+        with self._door.passing():
+            with self._desk().begin() as connection:
+                keep_brief(connection)
+                if due_at is not None:
+                    claim_tick(connection, due_at)
+                    let_pass(connection)
+                    reach("tick-claimed")
+                ticket = self._open(
+                    connection,
+                    order,
+                    name,
+                    trigger,
+                    symbols,
+                    requested_by=requested_by,
+                    due_at=due_at,
+                    parent_run_id=_uuid(parent_run_id) if parent_run_id else None,
+                )
+                reach("run-opened")
+            reach("run-committed")
+            self._launch(Execution(ticket, order, name, listener=listener))
         return str(order.run_id)
 
     def take_up_dead_runs(self) -> None:
-        """Go on with runs whose process died, where that is allowed; close the others."""
-        Takeover(self._settings, self._orders, self._desk, self._launch).look()
+        """Go on with runs whose process died, where that is allowed; close the others.
+
+        Raises `RunStopped` once the shutdown has begun.
+        """
+        with self._door.passing():
+            Takeover(self._settings, self._orders, self._desk, self._launch).look()
 
     def preview(
         self,
@@ -139,7 +153,8 @@ class Runner:
         local = self._active.get(_uuid(run_id))
         if local is not None:
             if not local[0].is_done.wait(timeout_seconds):
-                return False
+                # Its thread may hang while another process closed the run.
+                return not self._is_running(run_id)
             if local[0].is_closed:
                 return True
         pause = threading.Event()
@@ -172,11 +187,14 @@ class Runner:
     ) -> None:
         """Let active runs finish within the grace time, then end them at a safe point.
 
-        Another process goes on with them where that is allowed.
+        Another process goes on with them where that is allowed. Nothing is claimed any more; a
+        claim that is being made is waited for, and its run handed over.
 
         `still_here` is called every second, for a supervisor that takes silence for death.
         """
         deadline = time.monotonic() + grace_seconds
+        self._door.shut()
+        self._door.await_empty(SHUTDOWN_SECONDS, still_here)
         for execution, thread in list(self._active.values()):
             _join(thread, deadline, still_here)
             if thread.is_alive():
@@ -218,6 +236,9 @@ class Runner:
 
     def _launch(self, execution: Execution) -> None:
         run_id = execution.ticket.run_id
+        if self._door.is_shut:
+            give_back(execution, self._tools())
+            return
 
         def work() -> None:
             try:

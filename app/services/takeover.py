@@ -32,6 +32,7 @@ def succession_of(settings: Settings) -> Succession:
         max_attempts=settings.run_max_attempts,
         is_polled=settings.scheduler_enabled,
         lease_seconds=settings.run_lease_seconds,
+        poll_seconds=settings.scheduler_poll_seconds,
     )
 
 

@@ -130,6 +130,22 @@ def test_start_waits_for_a_dead_run_to_be_taken_up_but_not_for_ever(house: House
     assert "nobody took the run up" in str(run.error_message)
 
 
+def test_start_leaves_a_dead_run_to_the_polls_that_are_rarer_than_the_lease_is_long(
+    database_url: str,
+) -> None:
+    rare = {"run_lease_seconds": 3, "run_heartbeat_seconds": 1, "scheduler_poll_seconds": 60}
+    with bare_app(database_url, scheduler_enabled=True, ingestion_lookback_days=0, **rare) as app:
+        empty_tables(app)
+        house: House = app.extensions["tapedeck"]
+        dead = leave_dead(dead_for=60)
+        with pytest.raises(RunAlreadyActive, match=dead):
+            house.runner.start(trigger=Trigger.MANUAL)
+        assert (look(house, dead).status, load_run(db.session, dead).run.attempt) == (
+            RunStatus.SUCCEEDED,
+            2,
+        )
+
+
 def test_of_many_that_notice_one_takes_the_run_up(house: House) -> None:
     run_id = leave_dead()
     threads = [threading.Thread(target=house.runner.take_up_dead_runs) for _ in range(8)]
@@ -165,7 +181,7 @@ def test_taking_up_ends_the_transaction_of_a_process_that_stands_still(
     arguments = {"application_name": "tapedeck runs host:1:abc"}
     zombie = create_engine(database_url, connect_args=arguments)
     with zombie.connect() as connection:
-        connection.execute(text("SELECT FROM ingestion_run FOR UPDATE"))
+        connection.execute(text("UPDATE ingestion_run SET stage = 'candles'"))
         assert look(house, run_id).status == "succeeded"
         connection.invalidate()
     zombie.dispose()
