@@ -12,7 +12,14 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
-from app.errors import AppError, InvalidRequest, NotFound, RunAlreadyActive, StorageError
+from app.errors import (
+    AppError,
+    InvalidRequest,
+    NotFound,
+    RunAlreadyActive,
+    RunStopped,
+    StorageError,
+)
 from app.web.problems import CODES, MAX_DETAILS, problem_response, title_of
 from app.web.request_log import current_request_id
 from app.web.security import SAFE_METHODS
@@ -63,6 +70,7 @@ class Failure:
     headers: dict[str, str] = field(default_factory=dict)
     details: list[str] | None = None
     run_id: str | None = None
+    title: str = ""  # of the page, where it is not that of the status
 
 
 def init_app(app: Flask) -> None:
@@ -125,8 +133,16 @@ def _on_app_error(error: AppError) -> Response:
             )
         case StorageError():
             return _on_database_error(error)
+        case RunStopped():
+            return _respond(_stopping(error))
         case _:
             return _on_unexpected_error(error)
+
+
+def _stopping(error: RunStopped) -> Failure:
+    """A run was asked of a process that ends; the one that follows, or another, takes it."""
+    headers = {"Retry-After": RETRY_AFTER_SECONDS}
+    return Failure(503, str(error), "stopping", headers=headers, title="This process is stopping")
 
 
 def _on_database_error(error: Exception) -> Response:
@@ -161,7 +177,7 @@ def _respond(failure: Failure) -> Response:
 def _page(failure: Failure) -> Response:
     values = {
         "status": failure.status,
-        "title": TITLES.get(failure.status, title_of(failure.status)),
+        "title": failure.title or TITLES.get(failure.status, title_of(failure.status)),
         "message": failure.message,
         "request_id": current_request_id(),
         "details": failure.details,

@@ -7,7 +7,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app import create_app
-from app.errors import InvalidRequest, NotFound, StorageError
+from app.errors import InvalidRequest, NotFound, RunStopped, StorageError
 from tests.apps import load
 from tests.web.deck import Markup
 
@@ -62,6 +62,19 @@ def test_what_was_sent_is_never_sent_again_by_a_click_or_by_itself(
     assert "Load again</a>" not in sent
     assert "http-equiv" not in sent
     assert "look before you repeat it" in sent
+
+
+def test_a_process_that_stops_says_when_to_come_back(app: Flask) -> None:
+    def stop() -> Any:
+        raise RunStopped("shutdown", "This process is stopping and begins no run any more.")
+
+    app.view_functions["fail_503"], kept = stop, app.view_functions["fail_503"]
+    page = app.test_client().post("/fail/503", headers={"Accept": "text/html"})
+    problem = app.test_client().post("/fail/503", headers={"Accept": "application/json"})
+    app.view_functions["fail_503"] = kept
+    assert (page.status_code, page.headers["Retry-After"]) == (503, "5")
+    assert '<h1 id="error-title">This process is stopping</h1>' in page.text
+    assert problem.json["code"] == "stopping"
 
 
 def test_an_expired_form_says_that_nothing_was_changed(app: Flask, client: FlaskClient) -> None:
