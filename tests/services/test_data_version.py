@@ -6,9 +6,11 @@ from typing import Any
 
 import psycopg2
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
 
+from app.cache import Entry, key
+from app.models.versions import NEW_ALERTS_VERSION
 from app.services.data_version import DataVersion
 from tests.ingestion.making import Tape, build_snapshot, tape_on
 
@@ -46,6 +48,24 @@ def test_the_token_changes_with_the_data_and_only_then(version: DataVersion, tap
     assert version.read() == first
     tape.run([build_snapshot("6")])
     assert version.read() not in (first, "none")
+
+
+def test_everything_at_once_still_fits_into_a_key_of_the_cache(
+    version: DataVersion, tape: Tape
+) -> None:
+    tape.run([build_snapshot("5")])
+    before = version.read_all()
+    with tape.engine.begin() as connection:
+        connection.execute(text(NEW_ALERTS_VERSION))
+        connection.execute(
+            text(
+                "INSERT INTO schedule_pause (schedule, paused_at, paused_by, reason) "
+                "SELECT unnest(ARRAY['ingestion', 'another one']), now(), 'me', 'a test'"
+            )
+        )
+    after = version.read_all()
+    assert (after.data, after.runs == before.runs) == (before.data, False)
+    assert key(Entry.OVERVIEW, generation=f"{after.data}.{after.runs}")
 
 
 def test_a_connection_that_died_is_opened_again(version: DataVersion, tape: Tape) -> None:
