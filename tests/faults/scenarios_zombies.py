@@ -30,8 +30,10 @@ _LOSSES = text("""
     FROM lost_attempt l
 """)
 # The ways in which an attempt that lost its run ends: it hears of it from the heartbeat or at the
-# commit, or it finds its connections ended and then, closing the run as failed, its token void.
-REFUSALS = ("lease lost", "not closed")
+# commit, or it finds its connections ended and then, closing the run as failed, its token void. One
+# that stood still in the commit of its claim never hears that it has a run, and begins none.
+NEVER_BEGUN = "never begun"
+REFUSALS = ("lease lost", "not closed", NEVER_BEGUN)
 _pause = threading.Event()
 
 
@@ -114,12 +116,13 @@ def _wrong_rows(engine: Engine, stopped: Sequence[Zombie]) -> list[str]:
 
 def _end_of(folder: Path, zombie: Zombie) -> str:
     """What the process said of the attempt's end; one of `REFUSALS` where it was fenced off."""
-    end, is_mine = "it said nothing", False
+    end, is_mine = NEVER_BEGUN, False
     for line in _lines(log_of(folder, zombie.pid)):
         if line.get("run_id") != str(zombie.run_id):
             continue
         if line["event"] == "run started":
             is_mine = line["attempt"] == zombie.attempt
+            end = "it said nothing" if is_mine else end
         elif is_mine:
             end = _told(line) or end
     return end
