@@ -4,6 +4,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from threading import Lock
 
 # What a dictionary slot, the entry and its small objects take beside the text itself.
@@ -31,6 +32,7 @@ class MemoryTier:
         self._max_bytes = max_bytes
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._endings: list[tuple[float, str]] = []
         self._bytes = 0
         self._lock = Lock()
 
@@ -74,6 +76,7 @@ class MemoryTier:
         """Forget everything."""
         with self._lock:
             self._entries.clear()
+            self._endings.clear()
             self._bytes = 0
 
     @property
@@ -94,10 +97,27 @@ class MemoryTier:
             return False
         self._entries[name] = entry
         self._bytes += entry.size
+        if ttl_seconds:
+            self._note_end(ends_at, name)
         self._make_room()
         return True
 
+    def _note_end(self, ends_at: float, name: str) -> None:
+        heappush(self._endings, (ends_at, name))
+        # Those of entries that are gone stay until their time: not for ever.
+        if len(self._endings) > 4 * self._max_entries:
+            self._endings = [(one.ends_at, name) for name, one in self._entries.items()]
+            heapify(self._endings)
+
     def _make_room(self) -> None:
+        """Let go of what has ended, then of what was not asked for the longest, if need be."""
+        now = self._clock()
+        while self._endings and self._endings[0][0] <= now:
+            _, name = heappop(self._endings)
+            entry = self._entries.get(name)
+            # It may have been put anew since.
+            if entry is not None and entry.ends_at <= now:
+                self._remove(name)
         while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
             self._remove(next(iter(self._entries)))
 

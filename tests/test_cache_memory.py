@@ -55,6 +55,36 @@ def test_an_entry_ends_with_its_time_and_zero_means_never() -> None:
     assert tier.get("endless") == b"2"
 
 
+def test_what_has_ended_takes_no_room_though_nobody_asks_for_it() -> None:
+    clock = Clock()
+    tier = MemoryTier(max_entries=100, max_bytes=10_000, clock=clock)
+    tier.put("long", b"1", ttl_seconds=300)
+    for number in range(9):
+        tier.put(f"short{number}", b"2", ttl_seconds=5)
+    tier.put("anew", b"3", ttl_seconds=5)
+    clock.now += 4
+    tier.put("anew", b"4", ttl_seconds=5)
+    clock.now += 1
+    tier.put("next", b"5", ttl_seconds=5)
+    assert tier.entry_count == 3
+    assert [tier.get(name) for name in ("long", "anew", "next")] == [b"1", b"4", b"5"]
+
+
+def test_notes_of_what_is_gone_are_bounded_too() -> None:
+    clock = Clock()
+    tier = MemoryTier(max_entries=2, max_bytes=10_000, clock=clock)
+    for _ in range(100):
+        tier.put("a", b"1", ttl_seconds=60)
+        clock.now += 1
+    assert len(tier._endings) <= 8
+    clock.now += 58
+    tier.put("b", b"2", ttl_seconds=60)
+    assert tier.entry_count == 2
+    clock.now += 1
+    tier.put("b", b"2", ttl_seconds=60)
+    assert tier.entry_count == 1
+
+
 def test_add_keeps_a_living_value_and_replaces_an_ended_one() -> None:
     clock = Clock()
     tier = MemoryTier(max_entries=10, max_bytes=10_000, clock=clock)
