@@ -4,13 +4,13 @@ import difflib
 import re
 from collections.abc import Sequence
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import SettingsConfigDict
 
+from app.providers.base_address import read_base_address
 from app.providers.ccxt_package import INSTALL, exchange_names, is_installed
-from app.settings import ProviderSettings, is_loopback, variable
+from app.settings import ProviderSettings, variable
 from app.settings_values import Lowered
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{1,39}")
@@ -38,17 +38,7 @@ def _coins(value: object) -> object:
 
 
 def _base_url(text: str) -> str:
-    text = text.strip().rstrip("/")
-    url = urlsplit(text)
-    if not text:
-        return ""
-    if url.scheme not in ("https", "http") or not url.hostname or url.port == 0:
-        raise ValueError("not an address")
-    if "@" in url.netloc or url.query or url.fragment or not text.isprintable():
-        raise ValueError("it holds more than host, port and path")
-    if url.scheme == "http" and not is_loopback(url.hostname):
-        raise ValueError("http is for this machine only")
-    return text
+    return read_base_address(text) if text.strip() else ""
 
 
 class CcxtSettings(ProviderSettings):

@@ -1,12 +1,12 @@
 """CoinGecko's settings: `COINGECKO_*` in the environment."""
 
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from app.settings import Derived, ProviderSettings, is_loopback, variable
+from app.providers.base_address import read_base_address
+from app.settings import Derived, ProviderSettings, variable
 from app.settings_fields import Conflict, SettingsConflict
 from app.settings_values import BearerToken, Lowered
 
@@ -33,18 +33,6 @@ def _by_plan(figures: dict[str, Any]) -> Derived:
     return Derived(lambda earlier: figures[earlier.get("plan") or _default_plan(earlier)], words)
 
 
-def _base_url(text: str) -> str:
-    text = text.strip().rstrip("/")
-    url = urlsplit(text)
-    if url.scheme not in ("https", "http") or not url.hostname or url.port == 0:
-        raise ValueError("not an address")
-    if "@" in url.netloc or url.query or url.fragment or not text.isprintable():
-        raise ValueError("it holds more than host, port and path")
-    if url.scheme == "http" and not is_loopback(url.hostname):
-        raise ValueError("http is for this machine only")
-    return text
-
-
 class CoinGeckoSettings(ProviderSettings):
     """How CoinGecko is asked; what is not set follows from the plan."""
 
@@ -59,7 +47,7 @@ class CoinGeckoSettings(ProviderSettings):
         "Which plan CoinGecko is asked under.",
         "keyless, demo or pro",
     )
-    base_url: Annotated[str, AfterValidator(_base_url)] = variable(
+    base_url: Annotated[str, AfterValidator(read_base_address)] = variable(
         _by_plan(_BASE_URLS),
         "Where CoinGecko is asked.",
         "an https address without user, query and fragment (http only on this machine)",
