@@ -10,6 +10,9 @@ from pathlib import Path
 
 # prometheus_client looks once, when it is first imported; one folder a master.
 _metrics_directory = Path(tempfile.gettempdir()) / f"tapedeck-metrics-{os.getuid()}-{os.getpid()}"
+# A master that takes over (SIGUSR2) inherits the name of the other's, which goes with that one.
+if Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")).name.startswith("tapedeck-metrics-"):
+    del os.environ["PROMETHEUS_MULTIPROC_DIR"]
 os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(_metrics_directory))
 
 from gunicorn.glogging import Logger

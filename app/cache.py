@@ -17,7 +17,7 @@ from app.cache_breaker import CacheMode, CacheState
 from app.cache_codec import MISS
 from app.cache_flight import SingleFlight
 from app.extensions import cache
-from app.metrics import observe_cache_read
+from app.metrics_counting import observe_cache_read
 from app.settings import Settings
 
 __all__ = [

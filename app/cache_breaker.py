@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from threading import Lock
 
-from app.metrics import observe_cache_mode
+from app.metrics_counting import observe_cache_mode
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from app.cache_breaker import Changes, change_of
 from app.cache_codec import Codec, UnreadableValue
+from app.cache_commands import forget, write, write_new
 from app.cache_memory import MemoryTier
-from app.cache_remote import RedisAway, Remote, forget, write, write_new
+from app.cache_remote import RedisAway, Remote
 
 
 class PlainKeys:

@@ -1,9 +1,8 @@
 """Redis as the cache sees it: few short calls at a time, every failure named, probes beside."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TypeVar
@@ -16,12 +15,10 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from app.cache_breaker import Breaker, Changes, Patience
-from app.cache_codec import UnreadableValue
+from app.cache_commands import forget, read, write, write_and_read_back
 from app.errors import SettingsError
 
 Answer = TypeVar("Answer")
-_BATCH = 100
-_PROBE_LIFE_MS = 10_000
 _RECOVERY_ROUNDS = 5
 
 # Not only redis-py's own errors: its parser raises plain ones where the answer is no Redis reply.
@@ -89,11 +86,22 @@ def connect(url: str, limits: RemoteLimits) -> "Redis":
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         "decode_responses": False,
     }
+    _refuse_what_redis_py_guesses(url)
     try:
         given = parse_url(url)  # type: ignore[no-untyped-call]
         return Redis(connection_pool=ConnectionPool(**{**given, **fixed}))
     except (ValueError, TypeError, redis_errors.RedisError):
         raise SettingsError(["REDIS_URL is not a usable Redis address."]) from None
+
+
+def _refuse_what_redis_py_guesses(url: str) -> None:
+    """It would take database 0 for one that is no number, and find a socket without a path late."""
+    scheme, _, rest = url.partition("://")
+    path = rest.partition("?")[0].rpartition("@")[2].partition("/")[2].strip("/")
+    if scheme == "unix" and not path:
+        raise SettingsError(["REDIS_URL must hold the path of the socket: unix:///path."])
+    if scheme != "unix" and path and not (path.isascii() and path.isdigit()):
+        raise SettingsError(["REDIS_URL must end with the number of a database, such as /0."])
 
 
 class Remote:
@@ -120,14 +128,14 @@ class Remote:
         """
         if not self._enter():
             raise RedisAway
-        return self._call(lambda: _read(self._client, names))
+        return self._call(lambda: read(self._client, names))
 
     def write(self, blobs: Mapping[str, bytes], *, ttl_seconds: int) -> None:
         """Set `blobs` to live for `ttl_seconds` (0: no end), as far as Redis is there."""
         if not self._enter():
             return
         try:
-            self._call(lambda: _write(self._client, blobs, ttl_seconds))
+            self._call(lambda: write(self._client, blobs, ttl_seconds))
         except RedisAway:
             return
 
@@ -221,7 +229,7 @@ class Remote:
         # Connecting anew takes its time, and says nothing about how long a call will take.
         self._client.ping()
         started = time.perf_counter()
-        _write_and_read_back(self._client)
+        write_and_read_back(self._client)
         is_too_slow = self.breaker.is_too_slow(time.perf_counter() - started)
         return "slow answers" if is_too_slow else ""
 
@@ -234,69 +242,3 @@ class Remote:
             if self.breaker.close(self._on_recovery):
                 return ""
         return "too many changes to catch up with"
-
-
-def forget(client: "Redis", changes: Changes) -> int:
-    """Remove what `changes` touches, without KEYS or FLUSHDB; returns how many keys went."""
-    removed = sum(client.unlink(*map(_wire, batch)) for batch in _batches(changes.names))
-    for prefix in changes.prefixes:
-        removed += _sweep(client, prefix)
-    return removed
-
-
-def write_new(client: "Redis", name: str, blob: bytes, ttl_seconds: int) -> bool:
-    """Set `name` only where nothing is there yet; True where it was set."""
-    return bool(client.set(_wire(name), blob, ex=ttl_seconds or None, nx=True))
-
-
-def write(client: "Redis", blobs: Mapping[str, bytes], ttl_seconds: int) -> bool:
-    """Set all of `blobs` in pipelines of a hundred; True."""
-    _write(client, blobs, ttl_seconds)
-    return True
-
-
-def _write(client: "Redis", blobs: Mapping[str, bytes], ttl_seconds: int) -> None:
-    for batch in _batches(blobs):
-        pipeline = client.pipeline(transaction=False)
-        for name in batch:
-            pipeline.set(_wire(name), blobs[name], ex=ttl_seconds or None)
-        pipeline.execute()
-
-
-def _read(client: "Redis", names: Sequence[str]) -> list[object]:
-    if len(names) != 1:
-        return [blob for batch in _batches(names) for blob in client.mget(map(_wire, batch))]
-    try:
-        return [client.get(_wire(names[0]))]
-    except redis_errors.ResponseError as error:
-        if str(error).startswith("WRONGTYPE"):
-            raise UnreadableValue("not a plain string in Redis") from None
-        raise
-
-
-def _sweep(client: "Redis", prefix: str) -> int:
-    escaped = "".join(f"\\{sign}" if sign in "*?[]\\" else sign for sign in prefix)
-    found = client.scan_iter(match=_wire(f"{escaped}*"), count=500)
-    return sum(client.unlink(*batch) for batch in _batches(found))
-
-
-def _write_and_read_back(client: "Redis") -> None:
-    """Raise where Redis can't be written to or does not know what was just written."""
-    token = str(time.perf_counter_ns()).encode()
-    name = b"tapedeck:probe:" + token
-    pipeline = client.pipeline(transaction=False)
-    pipeline.set(name, token, px=_PROBE_LIFE_MS)
-    pipeline.get(name)
-    if pipeline.execute()[1] != token:
-        raise ValueError("the probe read back something else")
-
-
-def _wire(name: str) -> bytes:
-    # A lone surrogate from a request must fail nothing here: it is only part of a name.
-    return name.encode("utf-8", "surrogatepass")
-
-
-def _batches(items: "Collection[Answer] | Iterator[Answer]") -> Iterator[list[Answer]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, _BATCH)):
-        yield batch

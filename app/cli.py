@@ -9,6 +9,7 @@ from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.cli_alerts import alerts_command
+from app.cli_ending import await_run, ending_kindly
 from app.cli_exports import export_command
 from app.cli_prune import prune_command
 from app.cli_schedule import schedule_command
@@ -21,7 +22,7 @@ from app.ingestion.context import StageCounts
 from app.ingestion.pipeline import RunReport
 from app.ingestion.stages import TITLES
 from app.logs import configure_logging
-from app.services.execution import describe_failure
+from app.services.failures import describe_failure
 from app.services.figure_keeping import keep_last_figures
 from app.services.house import House
 from app.services.runs import load_run
@@ -77,7 +78,7 @@ def _quieten_log(house: House) -> None:
 
 
 def _ingest(house: House, symbols: Sequence[str], provider: str | None) -> RunStatus:
-    with _progress() as bar:
+    with _progress() as bar, ending_kindly() as ending:
         run_id = house.runner.start(
             trigger=Trigger.CLI,
             symbols=symbols,
@@ -85,12 +86,7 @@ def _ingest(house: House, symbols: Sequence[str], provider: str | None) -> RunSt
             requested_by="cli",
             listener=bar.hear,
         )
-        try:
-            while not house.runner.wait(run_id, timeout_seconds=1):
-                pass
-        except KeyboardInterrupt:
-            house.runner.cancel(run_id)
-            house.runner.wait(run_id, timeout_seconds=30)
+        await_run(house.runner, run_id, ending)
     detail = load_run(db.session, run_id)
     _print_run(detail)
     return detail.run.status

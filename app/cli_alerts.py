@@ -1,29 +1,28 @@
 """`flask alerts`: what is wrong, a test of the receiver, and quiet for a while, from the shell."""
 
 import sys
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Sequence
 
 import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from app.errors import AppError
+from app.cli_failing import FAILED, or_exit
 from app.extensions import db
+from app.services.alert_deliveries import (
+    load_receiver,
+    replay_deliveries,
+    send_test,
+)
 from app.services.alert_views import AlertView
 from app.services.alerts import (
     load_alerts,
     load_open_alerts,
-    load_receiver,
-    replay_deliveries,
-    send_test,
     snooze_alert,
 )
 from app.services.house import House
 
-FAILED = 1
 MINUTES = {"m": 1, "h": 60, "d": 1440}
-T = TypeVar("T")
 
 
 class Duration(click.ParamType[int]):
@@ -46,14 +45,14 @@ class Duration(click.ParamType[int]):
 
 @click.group("alerts")
 def alerts_command() -> None:
-    """Look at alerts, test their receiver, be quiet about one for a while."""
+    """Look at alerts, test their receiver, snooze one."""
 
 
 @alerts_command.command("test")
 @with_appcontext
 def test_command() -> None:
     """Send a test to ALERT_WEBHOOK_URL now. Exit status 0: it was taken, 1: it was not."""
-    detail = _or_exit(lambda: send_test(db.session, db.engine, _house()))
+    detail = or_exit(lambda: send_test(db.session, db.engine, _house()))
     for one in detail.attempts:
         click.echo(f"{detail.delivery.webhook_id}: {one.detail} ({one.latency_ms} ms)")
     if detail.delivery.status != "sent":
@@ -66,12 +65,10 @@ def test_command() -> None:
 def list_command(show_all: bool) -> None:
     """Show what is pending or firing, the worst first."""
     house = _house()
-    alerts = (
-        load_alerts(db.session, house).alerts if show_all else load_open_alerts(db.session, house)
-    )
+    alerts = or_exit(lambda: _load(house, show_all=show_all))
     for alert in alerts:
         click.echo(_line(alert))
-    receiver = load_receiver(db.session, house)
+    receiver = or_exit(lambda: load_receiver(db.session, house))
     where = f"They go to {receiver.host}" if receiver.is_set else "They are sent nowhere"
     click.echo(
         f"{counted(len(alerts), 'alert')}. {where}; {receiver.waiting_count} waiting to be sent, "
@@ -89,7 +86,7 @@ def list_command(show_all: bool) -> None:
 @with_appcontext
 def snooze_command(alert_id: int, minutes: int, reason: str) -> None:
     """Tell nobody of this alert for a while, even if it comes back."""
-    alert = _or_exit(
+    alert = or_exit(
         lambda: snooze_alert(
             db.session, _house(), alert_id, minutes=minutes, author="cli", reason=reason
         )
@@ -103,13 +100,19 @@ def snooze_command(alert_id: int, minutes: int, reason: str) -> None:
 @with_appcontext
 def replay_command(delivery_ids: tuple[str, ...]) -> None:
     """Queue dead deliveries anew, all of them without an id."""
-    count = _or_exit(lambda: replay_deliveries(db.session, _house(), *delivery_ids))
+    count = or_exit(lambda: replay_deliveries(db.session, _house(), *delivery_ids))
     click.echo(f"{counted(count, 'delivery', 'deliveries')} queued again")
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:
     """`1 alert`, `2 alerts`."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def _load(house: House, *, show_all: bool) -> Sequence[AlertView]:
+    return (
+        load_alerts(db.session, house).alerts if show_all else load_open_alerts(db.session, house)
+    )
 
 
 def _line(alert: AlertView) -> str:
@@ -124,12 +127,3 @@ def _line(alert: AlertView) -> str:
 def _house() -> House:
     house: House = current_app.extensions["tapedeck"]
     return house
-
-
-def _or_exit(action: Callable[[], T]) -> T:
-    """What the action gives; a refusal is a line on stderr and exit status 1."""
-    try:
-        return action()
-    except AppError as error:
-        click.echo(f"Failed: {error}", err=True)
-        sys.exit(FAILED)

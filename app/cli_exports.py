@@ -13,8 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.domain import Granularity
 from app.errors import AppError
 from app.extensions import db
-from app.services.execution import describe_failure
 from app.services.exports import ExportFilter, ExportKind, export_csv
+from app.services.failures import describe_failure
 
 FAILED = 1
 _FORMATS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z")

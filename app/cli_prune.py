@@ -9,7 +9,7 @@ from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.errors import AppError
-from app.services.execution import describe_failure
+from app.services.failures import describe_failure
 from app.services.house import House
 from app.services.pruning import prune
 from app.services.retention import Loss, Pruning, plan_pruning
@@ -22,7 +22,7 @@ UNFINISHED = 3
 @click.option("--dry-run", is_flag=True, help="Say what would go, but change nothing.")
 @with_appcontext
 def prune_command(dry_run: bool) -> None:
-    """Delete what is older than the RETENTION_ settings say.
+    """Delete what is past its RETENTION_ setting.
 
     Exit status 0: done, 3: some of it was in use or another process is at it, 1: failed.
     """

@@ -1,19 +1,14 @@
 """`flask schedule`: look at the schedule, pause it, resume it, from the shell."""
 
 import getpass
-import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
 
 import click
 from flask import current_app
 from flask.cli import with_appcontext
-from sqlalchemy.exc import SQLAlchemyError
 
-from app.errors import AppError
+from app.cli_failing import or_exit
 from app.extensions import db
-from app.services.execution import describe_failure
 from app.services.house import House
 from app.services.schedule import (
     ScheduleView,
@@ -23,9 +18,6 @@ from app.services.schedule import (
     preview_schedule,
     resume_schedule,
 )
-
-FAILED = 1
-T = TypeVar("T")
 
 
 @click.group("schedule")
@@ -42,21 +34,26 @@ def show_command(ticks: int, expression: str | None, timezone: str | None) -> No
     """Show the next ticks, what became of the last ones, and the jobs."""
     if expression is not None:
         _print_upcoming(
-            _or_exit(lambda: preview_schedule(_house(), expression=expression, timezone=timezone))
+            or_exit(lambda: preview_schedule(_house(), expression=expression, timezone=timezone))
         )
         return
-    _print_schedule(_or_exit(lambda: load_schedule(db.session, _house(), ticks=ticks)))
+    _print_schedule(or_exit(lambda: load_schedule(db.session, _house(), ticks=ticks)))
 
 
 @schedule_command.command("pause")
 @click.option("--reason", required=True, help="Why, for those who look later.")
-@click.option("--hours", type=click.FloatRange(min=0, min_open=True), help="End after so many.")
+@click.option(
+    "--hours", type=click.FloatRange(min=0, max=87_600, min_open=True), help="End after so many."
+)
 @click.option("--author", default=None, help="By whom; the user of the shell unless given.")
 @with_appcontext
 def pause_command(reason: str, hours: float | None, author: str | None) -> None:
-    """Start no run for a tick, until it is resumed or the hours are over."""
+    """Start no run for a tick, until it is resumed.
+
+    With --hours it resumes by itself.
+    """
     until = datetime.now(UTC) + timedelta(hours=hours) if hours else None
-    pause = _or_exit(
+    pause = or_exit(
         lambda: pause_schedule(
             db.session, _house(), reason=reason, author=author or _user(), until=until
         )
@@ -70,7 +67,7 @@ def pause_command(reason: str, hours: float | None, author: str | None) -> None:
 @with_appcontext
 def resume_command(author: str | None) -> None:
     """Run ticks again from the next one on."""
-    was_paused = _or_exit(lambda: resume_schedule(db.session, _house(), author=author or _user()))
+    was_paused = or_exit(lambda: resume_schedule(db.session, _house(), author=author or _user()))
     click.echo("Resumed." if was_paused else "The schedule was not paused.")
 
 
@@ -104,11 +101,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "shell"
-
-
-def _or_exit(work: Callable[[], T]) -> T:
-    try:
-        return work()
-    except (AppError, SQLAlchemyError) as error:
-        click.echo(f"Failed: {describe_failure(error)[2]}", err=True)
-        sys.exit(FAILED)

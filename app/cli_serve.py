@@ -11,6 +11,7 @@ from flask_migrate import upgrade
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.cli_ending import Ending, await_run, ending_kindly
 from app.database.connect import Database
 from app.domain import Trigger
 from app.errors import AppError
@@ -20,21 +21,32 @@ from app.services.figure_keeping import keep_last_figures
 from app.services.house import House
 from app.services.runs import load_run
 
+# A first run that was broken off is made up for by the next start.
+_HAS_RUNS = """
+    SELECT EXISTS (SELECT FROM ingestion_run WHERE status NOT IN ('cancelled', 'abandoned'))
+"""
+
 
 @click.command("serve")
 @with_appcontext
 def serve_command() -> None:
-    """Migrate, make a first run where there is no data yet, then serve under gunicorn."""
+    """Migrate, collect once into an empty database, serve.
+
+    From then on the process is gunicorn's first.
+    """
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     house: House = app.extensions["tapedeck"]
     database: Database = app.extensions["tapedeck_database"]
     if database.is_embedded:
         click.echo("Starting the embedded PostgreSQL")
-    upgrade(directory=str(MIGRATIONS))
-    try:
-        _first_run(house)
-    except SQLAlchemyError as error:
-        click.echo(f"The database cannot be used: {getattr(error, 'orig', error)}", err=True)
+    with ending_kindly() as ending:
+        upgrade(directory=str(MIGRATIONS))
+        try:
+            _first_run(house, ending)
+        except SQLAlchemyError as error:
+            click.echo(f"The database cannot be used: {getattr(error, 'orig', error)}", err=True)
+            sys.exit(1)
+    if ending.is_asked:
         sys.exit(1)
     db.session.remove()
     keep_last_figures(db.engine, now=house.clock())
@@ -43,12 +55,12 @@ def serve_command() -> None:
     _become_gunicorn()
 
 
-def _first_run(house: House) -> None:
+def _first_run(house: House, ending: Ending) -> None:
     """Collect once into an empty database, so that the first page shows data."""
-    has_runs = db.session.execute(text("SELECT EXISTS (SELECT FROM ingestion_run)")).scalar()
+    has_runs = db.session.execute(text(_HAS_RUNS)).scalar()
     # No transaction stays open while the run takes its time.
     db.session.remove()
-    if has_runs:
+    if has_runs or ending.is_asked:
         return
     click.echo(f"First run with the provider {house.settings.ingestion_provider}")
     try:
@@ -56,7 +68,8 @@ def _first_run(house: House) -> None:
     except AppError as error:
         click.echo(f"The first run did not start: {error}", err=True)
         return
-    house.runner.wait(run_id, timeout_seconds=house.settings.run_deadline_seconds)
+    seconds = house.settings.run_deadline_seconds
+    await_run(house.runner, run_id, ending, at_most_seconds=seconds)
     run = load_run(db.session, run_id).run
     click.echo(f"First run {run.status}: {run.markets_ingested} markets")
     if run.error_message:
@@ -71,4 +84,6 @@ def _become_gunicorn() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     command = [sys.executable, "-m", "gunicorn", "--config", str(ROOT / "gunicorn.conf.py")]
-    os.execv(sys.executable, [*command, "wsgi:app"])  # noqa: S606
+    # For SIGUSR2: a new master is started by its file, whose folder holds an `http` of its own.
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    os.execve(sys.executable, [*command, "wsgi:app"], environment)  # noqa: S606

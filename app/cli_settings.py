@@ -22,7 +22,7 @@ WRONG_SETTINGS = 2
 
 @click.command("check-settings")
 def check_settings_command() -> None:
-    """Show every setting in force and where it came from; exit 2 when one is wrong."""
+    """Show every setting in force and its origin. Exit status 2: one is wrong."""
     try:
         loaded = load_settings(_provider_settings())
     except SettingsError as error:
@@ -41,7 +41,7 @@ def check_settings_command() -> None:
     help="The project's folder.",
 )
 def write_settings_docs_command(folder: Path) -> None:
-    """Write the tables of docs/settings.md and .env.example from the code."""
+    """Write settings.md's tables and .env.example anew. They are made from the code."""
     groups = _provider_settings()
     document = folder / "docs" / "settings.md"
     document.write_text(replace_tables(document.read_text("utf-8"), groups), "utf-8")

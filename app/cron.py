@@ -7,11 +7,13 @@ the change skips runs right after it, one that happens twice runs the first time
 expressions that start with `*` in the minute or hour keep running by elapsed time.
 
 The library counts wall times only; which instants those are is answered here, because it steps by
-whole hours through a change, and a change of half an hour (Lord Howe) made it pass over ticks.
+whole hours through a change, and a change of half an hour (Lord Howe) made it pass over ticks. A
+range of one value with a step is answered here too: the library goes on to the end of the field.
 """
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from itertools import islice, takewhile
@@ -30,9 +32,36 @@ MACROS = {
 }
 LONGEST = 200
 MINUTE = timedelta(minutes=1)
-_FIELDS = (("minute", 59), ("hour", 23), ("day of month", 31), ("month", 12), ("weekday", 7))
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _EVEN_STEP = re.compile(r"\*/(\d+) ")
+_ORDINAL = re.compile(r"\b([2-5][123])th\b")
 _STEP_WORDS = re.compile(r"^Every (?!minute\b)\S+ minute( of every hour)?")
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """One of the five fields: the numbers it may hold, and the names that stand for some."""
+
+    name: str
+    least: int
+    largest: int
+    names: tuple[str, ...] = ()
+
+    def number(self, text: str) -> int | None:
+        """What one end of a range means; None where it is no number and no name."""
+        if text in self.names:
+            return self.names.index(text) + self.least
+        return int(text) if text.isdigit() else None
+
+
+_FIELDS = (
+    _Field("minute", 0, 59),
+    _Field("hour", 0, 23),
+    _Field("day of month", 1, 31),
+    _Field("month", 1, 12, _MONTHS),
+    _Field("weekday", 0, 7, _WEEKDAYS),
+)
 
 
 class CronSchedule:
@@ -47,9 +76,7 @@ class CronSchedule:
         self._is_fixed = not minute.startswith("*") and not hour.startswith("*")
         try:
             next(CronSim(self._fields, datetime(2000, 1, 1, tzinfo=UTC)))
-        except CronSimError as error:
-            raise ValueError(str(error)[:1].lower() + str(error)[1:]) from None
-        except StopIteration:
+        except (CronSimError, StopIteration):
             raise ValueError("no such date ever comes") from None
 
     def upcoming(self, after: datetime) -> Iterator[datetime]:
@@ -120,7 +147,11 @@ class CronSchedule:
 
     def describe(self) -> str:
         """The expression in English words."""
-        words = str(CronSim(self._fields, datetime(2000, 1, 1, tzinfo=UTC)).explain())
+        library = CronSim(self._fields, datetime(2000, 1, 1, tzinfo=UTC))
+        words = _ORDINAL.sub(_with_ending, str(library.explain()))
+        if not library.day_and:
+            # Either day will do; "on the 13th and on Friday" reads like both at once.
+            words = words.replace(" and on ", " or on ")
         step = _EVEN_STEP.match(self._fields)
         if step is None or 60 % int(step[1]):
             return words
@@ -136,11 +167,16 @@ def load_zone(name: str) -> ZoneInfo:
         raise ValueError(f"{name[:40]!r} is not a known time zone") from None
 
 
+def _with_ending(number: re.Match[str]) -> str:
+    """21st, 22nd and 23rd where the library says 21th."""
+    return number[1] + {"1": "st", "2": "nd", "3": "rd"}[number[1][-1]]
+
+
 def _checked_fields(expression: str) -> str:
     """The five fields; refuses what cronsim would take in a sense cron does not have."""
     text = expression.strip(" \t").lower()
     if not text.isascii() or not text.replace("\t", " ").isprintable():
-        raise ValueError("it holds a character that is not plain ASCII")
+        raise ValueError("it holds a character that is not printable ASCII")
     if len(text) > LONGEST:
         raise ValueError(f"it is longer than {LONGEST} characters")
     if text.startswith("@"):
@@ -149,8 +185,8 @@ def _checked_fields(expression: str) -> str:
     if len(parts) != len(_FIELDS):
         count = f"{len(parts)} field" + ("" if len(parts) == 1 else "s")
         raise ValueError(f"it has {count} instead of 5")
-    _check_steps(parts)
-    return " ".join("*" if part == "?" and i in (2, 4) else part for i, part in enumerate(parts))
+    pairs = zip(_FIELDS, parts, strict=True)
+    return " ".join(_checked_field(field, part) for field, part in pairs)
 
 
 def _expanded(macro: str) -> str:
@@ -159,10 +195,32 @@ def _expanded(macro: str) -> str:
     return MACROS[macro]
 
 
-def _check_steps(parts: list[str]) -> None:
-    """Refuse `*/99` in the minutes, which would fire once an hour and not every 99 minutes."""
-    for part, (name, largest) in zip(parts, _FIELDS, strict=True):
-        for item in part.split(","):
-            step = item.partition("/")[2]
-            if step.isdigit() and int(step) > largest:
-                raise ValueError(f"the step /{step} is longer than the {name} field")
+def _checked_field(field: _Field, text: str) -> str:
+    """The field as the library is to read it; `ValueError` names what is wrong with it."""
+    if text == "?" and field.name in ("day of month", "weekday"):
+        return "*"
+    items = ",".join(_checked_item(field, item) for item in text.split(","))
+    around = ["*" if other is not field else items for other in _FIELDS]
+    try:
+        CronSim(" ".join(around), datetime(2000, 1, 1, tzinfo=UTC))
+    except CronSimError:
+        raise ValueError(
+            f"{text[:40]!r} is not a valid {field.name} ({field.least} to {field.largest}, "
+            "or a list, a rising range or a step of these)"
+        ) from None
+    return items
+
+
+def _checked_item(field: _Field, item: str) -> str:
+    """One of a list; refuses `*/99` in the minutes, which would fire hourly, not every 99 minutes.
+
+    A range that is one value, such as `4-4/2`, loses its step: the library would read `4/2`.
+    """
+    ends, _, step = item.partition("/")
+    if not step.isdigit() or int(step) == 0:
+        return item
+    if int(step) > field.largest:
+        raise ValueError(f"the step /{step[:40]} is longer than the {field.name} field")
+    first, dash, last = ends.partition("-")
+    is_one = dash and first and field.number(first) == field.number(last)
+    return first if is_one else item

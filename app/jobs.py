@@ -19,7 +19,7 @@ from app.errors import AppError, RunStopped
 from app.extensions import db
 from app.job_clock import JobClock
 from app.services.alert_watch import deliver_alerts, judge_when_due
-from app.services.execution import describe_failure
+from app.services.failures import describe_failure
 from app.services.figure_keeping import keep_figures, keep_last_figures
 from app.services.finalisation import finish_candles
 from app.services.house import House

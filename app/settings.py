@@ -1,7 +1,6 @@
 """Every environment variable: typed, validated once, frozen, secrets masked."""
 
-import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -16,6 +15,13 @@ from app.settings_fields import (
     SettingsConflict,
     SettingsGroup,
     variable,
+)
+from app.settings_rules import (
+    doors_conflict,
+    is_loopback,
+    lease_conflict,
+    pairs_conflict,
+    retention_conflict,
 )
 from app.settings_values import (
     BearerToken,
@@ -35,10 +41,6 @@ from app.settings_values import (
 )
 
 __all__ = ["Derived", "ProviderSettings", "Secret", "Settings", "is_loopback", "variable"]
-
-
-# The longest window of a statistic, 30 days, and the hours before its first.
-HOURLY_DAYS_NEEDED = 32
 
 
 class ProviderSettings(SettingsGroup):
@@ -302,59 +304,19 @@ class Settings(SettingsGroup):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        checks = (
-            self._check_lease(),
-            self._check_doors(),
-            self._check_pairs(),
-            self._check_retention(),
-        )
-        conflicts = [conflict for conflict in checks if conflict]
+        conflicts = [conflict for conflict in self._found_together() if conflict]
         if conflicts:
             raise SettingsConflict(conflicts)
         return self
 
-    def _check_lease(self) -> Conflict | None:
-        if self.run_heartbeat_seconds * 3 <= self.run_lease_seconds:
-            return None
-        return Conflict(
-            ("RUN_LEASE_SECONDS", "RUN_HEARTBEAT_SECONDS"),
-            f"RUN_LEASE_SECONDS is {self.run_lease_seconds}, but must be at least three times "
-            f"RUN_HEARTBEAT_SECONDS ({self.run_heartbeat_seconds:g}).",
+    def _found_together(self) -> Iterator[Conflict | None]:
+        yield lease_conflict(
+            lease_seconds=self.run_lease_seconds, heartbeat_seconds=self.run_heartbeat_seconds
         )
-
-    def _check_doors(self) -> Conflict | None:
-        missing = self.missing_for(self.host)
-        if not missing:
-            return None
-        # With one of them given but wrong, that problem is told already.
-        concerned = missing if len(missing) == 1 else []
-        return Conflict(
-            ("HOST", *concerned),
-            f"HOST is {self.host}, which others can reach, so SECRET_KEY and OPERATOR_TOKEN must "
-            "both be set.",
-        )
-
-    def _check_pairs(self) -> Conflict | None:
-        followed = {request.symbol for request in self.ingestion_markets.requests}
-        compared = [symbol for pair in self.ingestion_comparisons or () for symbol in pair]
-        unknown = sorted(set(compared) - followed)
-        if self.ingestion_markets.top or not unknown:
-            return None
-        return Conflict(
-            ("INGESTION_COMPARISONS", "INGESTION_MARKETS"),
-            f"INGESTION_COMPARISONS names {', '.join(unknown[:10])}, but without top:N every "
-            "compared market must be in INGESTION_MARKETS.",
-        )
-
-    def _check_retention(self) -> Conflict | None:
-        least = max(HOURLY_DAYS_NEEDED, self.ingestion_lookback_days)
-        if self.retention_hourly_days == 0 or self.retention_hourly_days >= least:
-            return None
-        return Conflict(
-            ("RETENTION_HOURLY_DAYS", "INGESTION_LOOKBACK_DAYS"),
-            f"RETENTION_HOURLY_DAYS is {self.retention_hourly_days}, but must be 0 or at least "
-            f"{least}: runs keep {self.ingestion_lookback_days} days complete "
-            f"(INGESTION_LOOKBACK_DAYS) and statistics look back {HOURLY_DAYS_NEEDED} days.",
+        yield doors_conflict(self.host, missing=self.missing_for(self.host))
+        yield pairs_conflict(self.ingestion_comparisons or (), followed=self.ingestion_markets)
+        yield retention_conflict(
+            hourly_days=self.retention_hourly_days, lookback_days=self.ingestion_lookback_days
         )
 
     def missing_for(self, host: str) -> list[str]:
@@ -378,13 +340,3 @@ class Settings(SettingsGroup):
     def schedule(self) -> CronSchedule:
         """The validated schedule of the ingestion."""
         return CronSchedule(self.ingestion_cron_expression, timezone=self.ingestion_cron_timezone)
-
-
-def is_loopback(host: str) -> bool:
-    """True where only this machine can connect to `host`."""
-    if host in ("localhost", "") or host.startswith("unix:"):
-        return host != ""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

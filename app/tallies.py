@@ -1,7 +1,8 @@
 """What this process has counted and not yet put down: requests, provider calls, cache reads.
 
-The counters of `app.metrics` are for Prometheus and end with the process. These are the same events
-in small sums, which the scheduler adds to the database every minute, so that they have a history.
+The counters of `app.metrics_counting` are for Prometheus and end with the process. These are the
+same events in small sums, which the scheduler adds to the database every minute, so that they have
+a history.
 """
 
 import threading

@@ -234,6 +234,28 @@ def test_an_unusable_address_is_refused_without_repeating_it(url: str) -> None:
     assert "REDIS_URL" in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("redis://:hunter2/secret@host:6379/prod", "number of a database"),
+        ("rediss://host/-1", "number of a database"),
+        ("unix://", "path of the socket"),
+        ("unix://:hunter2@?db=1", "path of the socket"),
+    ],
+)
+def test_what_redis_py_would_guess_is_refused(url: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as refusal:
+        TieredCache(url=url)
+    assert "hunter2" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://host", "redis://host:6379/", "redis://host/3/", "redis://:ab@host/0?db=2"]
+)
+def test_an_address_with_a_database_or_none_is_taken(url: str) -> None:
+    TieredCache(url=url).close()
+
+
 def test_an_empty_prefix_is_refused() -> None:
     with pytest.raises(SettingsError):
         TieredCache(prefix="")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.cache_breaker import Breaker, CacheMode, Changes, Patience, change_of
-from app.metrics import process_samples
+from app.metrics_counting import process_samples
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 

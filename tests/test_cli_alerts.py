@@ -65,3 +65,13 @@ def test_an_unknown_alert_is_one_line_and_status_one(app: Flask) -> None:
 def test_replay_says_how_many_wait_again(app: Flask) -> None:
     result = app.test_cli_runner().invoke(args=["alerts", "replay"])
     assert (result.exit_code, result.stdout) == (0, "0 deliveries queued again\n")
+
+
+@pytest.mark.parametrize("command", ["list", "list --all", "test", "snooze 7", "replay"])
+def test_a_database_that_is_away_is_said_in_a_line(command: str) -> None:
+    away = "postgresql://nobody@127.0.0.1:1/none"
+    with bare_app(away, alert_webhook_url="http://127.0.0.1:1/hook") as app:
+        result = app.test_cli_runner().invoke(args=["alerts", *command.split()])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Failed: The database could not be reached")
+    assert len(result.stderr.splitlines()) == 1

@@ -166,7 +166,11 @@ def test_all_problems_are_told_at_once_each_in_one_sentence(
         ("INGESTION_PROVIDER", "tap", "INGESTION_PROVIDER is 'tap', but must be mock or tape."),
         ("INGESTION_MARKETS", "BTC USD", "'BTC USD' is not a market symbol."),
         ("INGESTION_COMPARISONS", "SPX/SPX", "'SPX/SPX' compares a market with itself."),
-        ("INGESTION_CRON_EXPRESSION", "0 0 31 2 *", "for a date that exists: bad day-of-month."),
+        (
+            "INGESTION_CRON_EXPRESSION",
+            "0 0 31 2 *",
+            "for a date that exists: no such date ever comes.",
+        ),
         ("INGESTION_CRON_EXPRESSION", "* * * *", "it has 4 fields instead of 5."),
         ("SECRET_KEY", "s3cr3t", "SECRET_KEY is (hidden), but must be at least 16 characters"),
         ("OPERATOR_TOKEN", "s3cr3t", "OPERATOR_TOKEN is (hidden), but must be at least 8 visible"),

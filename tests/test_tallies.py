@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.metrics import observe_cache_read, observe_provider_call, observe_request
+from app.metrics_counting import observe_cache_read, observe_provider_call, observe_request
 from app.tallies import BOUNDS, Kind, Tally, count, give_back, take
 
 

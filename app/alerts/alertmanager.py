@@ -87,10 +87,11 @@ def _labels(one: Told) -> dict[str, str]:
 
 
 def _annotations(one: Told) -> dict[str, str]:
-    return {
+    words = {
         "summary": cut(one.title, LONGEST_TITLE),
         "description": cut(one.text, LONGEST_TEXT),
     }
+    return words | ({"advice": one.advice} if one.advice else {})
 
 
 def _ended(one: Told) -> str:

@@ -64,6 +64,7 @@ def write_standard(message: Message) -> dict[str, Any]:
     }
     if len(message.told) > 1:
         data = {name: data[name] for name in ("rule", "severity", "state", "title", "text")}
+        data |= {"advice": message.advice} if message.advice else {}
         data["count"] = len(message.told)
         data["alerts"] = [_standard_item(message, one) for one in message.told[: message.listed]]
     return {"type": _type(message), "timestamp": write_instant(message.happened_at), "data": data}
@@ -79,12 +80,11 @@ def write_slack(message: Message) -> dict[str, Any]:
     attachment = {
         "color": _OVER_COLOUR if message.is_over else _COLOURS[message.severity],
         "fallback": title,
-        "text": _escape(message.text),
+        "text": _escape(_explained(message)),
         "footer": "Tapedeck",
         "ts": int(message.happened_at.timestamp()),
     }
-    link = message.link(message.told[0])
-    if link:
+    if link := message.main_link:
         attachment |= {"title": "Open in Tapedeck", "title_link": link}
     words = {"type": "mrkdwn", "text": title, "verbatim": True}
     return {
@@ -102,6 +102,16 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         ALERTMANAGER_API: Format(write_for_api, listed=(10_000, 1000), largest=8_000_000),
     }
 )
+
+
+def _explained(message: Message) -> str:
+    """The text, since when, and what to do: for those who see nothing but the message."""
+    if message.rule == _TEST_RULE:
+        return message.text
+    lines = [message.text, f"Since {message.began_at:%Y-%m-%d %H:%M} UTC."]
+    if message.is_over:
+        lines[1] = f"Began {message.began_at:%Y-%m-%d %H:%M} UTC."
+    return "\n".join([*lines, message.advice]).rstrip()
 
 
 def _type(message: Message) -> str:
@@ -130,6 +140,7 @@ def _standard_item(message: Message, one: Told) -> dict[str, Any]:
         "market": one.market,
         "runId": str(one.run_id) if one.run_id else None,
         "url": message.link(one),
+        "advice": one.advice,
     }
     return item | {name: value for name, value in optional.items() if value}
 

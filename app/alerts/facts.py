@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 from app.alerts.judging import TICKS_COUNTED, MarketFact, RunFact, ScheduleFact, SignalFact
 from app.cron import CronSchedule
 from app.domain import DAY, EPOCH_MONDAY, HOUR, Granularity, RunStatus
+from app.logs import redact
 from app.models.followed import FOLLOWED_NEWEST
 
 RUNS_AT_ONCE = 500
@@ -196,7 +197,7 @@ def load_signals(connection: Connection) -> list[SignalFact]:
 def report_signals(connection: Connection, signals: Iterable[SignalFact], *, source: str) -> None:
     """Say what this process sees now; what it does not name is over as far as it can tell."""
     reported: Sequence[dict[str, str]] = [
-        {"kind": one.kind, "subject": one.subject, "detail": one.detail, "source": source}
+        {"kind": one.kind, "subject": one.subject, "detail": redact(one.detail), "source": source}
         for one in signals
     ]
     kept = [f"{one['kind']} {one['subject']}" for one in reported]

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.alerts.rules import (
+    BREAKER_OPEN,
     CACHE_FALLBACK,
     PAUSED_TOO_LONG,
     REJECTED_SHARE,
@@ -54,12 +55,27 @@ class MarketFact:
 
 @dataclass(frozen=True, slots=True)
 class SignalFact:
-    """What a process sees: the kind is `CACHE_FALLBACK` or `BREAKER_OPEN`."""
+    """What a process sees: the kind is `CACHE_FALLBACK` or `BREAKER_OPEN`.
+
+    `detail` is the reason that it knows, of a breaker `breaker_detail`.
+    """
 
     kind: str
     subject: str
     detail: str
     succeeded_since: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """True for a breaker that only waits for a call which another process has made."""
+        # After its pause a breaker closes with the next call and not before.
+        is_waiting = self.kind == BREAKER_OPEN and self.detail.partition(": ")[0] == HALF_OPEN
+        return is_waiting and self.succeeded_since
+
+    @property
+    def reason(self) -> str:
+        """Why, in a few words; empty where nobody knows."""
+        return self.detail.partition(": ")[2] if self.kind == BREAKER_OPEN else self.detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +86,11 @@ class ScheduleFact:
     ticks_since: int
     paused_at: datetime | None = None
     paused_by: str = ""
+
+
+def breaker_detail(state: str, reason: str) -> str:
+    """What a signal says of a breaker that is not closed."""
+    return f"{state}: {reason}" if reason else state
 
 
 def judge_run(run: RunFact) -> Iterator[Finding]:
@@ -125,20 +146,20 @@ def judge_schedule(fact: ScheduleFact, *, now: datetime) -> Iterator[Finding]:
 
 def judge_signals(signals: Iterable[SignalFact]) -> Iterator[Finding]:
     """Troubled caches and breakers; each subject once, however many processes see it."""
-    seen: dict[tuple[str, str], int] = {}
+    seen: dict[tuple[str, str], list[str]] = {}
     for signal in signals:
-        # After its pause a breaker waits for the next call, which another process may have made.
-        if signal.detail == HALF_OPEN and signal.succeeded_since:
-            continue
-        key = (signal.kind, signal.subject)
-        seen[key] = seen.get(key, 0) + 1
-    for (kind, subject), count in seen.items():
-        processes = "1 process" if count == 1 else f"{count} processes"
+        if not signal.is_over:
+            seen.setdefault((signal.kind, signal.subject), []).append(signal.reason)
+    for (kind, subject), reasons in seen.items():
+        processes = "1 process" if len(reasons) == 1 else f"{len(reasons)} processes"
+        reason = next(filter(None, reasons), "")
         if kind == CACHE_FALLBACK:
-            title, text = "The cache fell back to memory", f"Redis fails {processes}."
+            title, text = "The cache fell back to memory", f"Redis fails {processes}"
+            text += f": {reason}." if reason else "."
         else:
             title = f"{subject} is not asked after repeated failures"
             text = f"The breaker is open in {processes}."
+            text += f" The last failure: {reason}" if reason else ""
         yield Finding(kind, subject, True, title, text, processes)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from urllib.parse import quote
 from uuid import UUID
 
 from app.alerts.changes import NoticeKind
@@ -39,6 +40,12 @@ class Told:
     def state(self) -> str:
         """`firing` or `resolved`."""
         return "resolved" if self.is_over else "firing"
+
+    @property
+    def advice(self) -> str:
+        """What to do about it; empty when it is over, and for what is no rule."""
+        rule = RULES.get(self.rule)
+        return rule.advice if rule and not self.is_over else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,14 +101,37 @@ class Message:
         rest = len(self.told) - self.listed
         return "\n".join(lines + [f"… and {rest} more"] * (rest > 0))
 
+    @property
+    def advice(self) -> str:
+        """What to do about what is still in trouble; empty when nothing is."""
+        return self.told[0].advice
+
+    @property
+    def began_at(self) -> datetime:
+        """When the oldest of it began to be an alert."""
+        return min(one.fired_at for one in self.told)
+
     def link(self, one: Told) -> str:
         """Where people see it; empty without the dashboard's address."""
-        base = self.dashboard_url
-        if not base:
+        if not self.dashboard_url:
             return ""
-        if one.run_id is not None:
-            return f"{base}/runs/{one.run_id}"
-        return f"{base}/markets/{one.market}" if one.market else f"{base}/"
+        return f"{self.dashboard_url}/{_page(one)}"
+
+    @property
+    def main_link(self) -> str:
+        """Where people see all of it: its own page, or that of the alerts for several."""
+        if len(self.told) == 1 or not self.dashboard_url:
+            return self.link(self.told[0])
+        return f"{self.dashboard_url}/alerts"
+
+
+def _page(one: Told) -> str:
+    if one.run_id is not None:
+        return f"runs/{one.run_id}"
+    if one.market:
+        return f"markets/{quote(one.market)}"
+    rule = RULES.get(one.rule)
+    return rule.page if rule else "alerts"
 
 
 def combine(told: Sequence[Told]) -> tuple[Told, ...]:

@@ -42,6 +42,8 @@ class Rule:
 
     While it lasts it is told again every `remind_after`.
     `over` is the title of the notice that it is over; `{subject}` stands for the subject.
+    `advice` is what to do about it, for somebody who was just woken; `page` is where the dashboard
+    shows it when neither a run nor a market does.
     """
 
     name: str
@@ -49,6 +51,8 @@ class Rule:
     title: str
     about: str
     over: str
+    advice: str
+    page: str = "alerts"
     wait: timedelta = timedelta(0)
     remind_after: timedelta = REMIND_AFTER
 
@@ -63,6 +67,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
                 "Run failed",
                 "The last run failed or its process died.",
                 "Runs from {subject} bring data again",
+                "Open the run: its log says where it ended. The next tick tries again by itself.",
             ),
             Rule(
                 "run_partial",
@@ -70,6 +75,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
                 "Run partial",
                 "The last run that brought data could not serve some markets or rows.",
                 "Runs from {subject} are complete again",
+                "Open the run: it lists the markets that failed and the rows set aside.",
             ),
             Rule(
                 "no_success",
@@ -77,6 +83,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
                 "No successful run",
                 f"No run brought data for {TICKS_WITHOUT_SUCCESS} due ticks.",
                 "A run brought data again",
+                "Look how the last runs ended, and on the schedule whether ticks come due.",
+                "runs",
                 timedelta(minutes=2),
             ),
             Rule(
@@ -85,7 +93,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
                 "Market stale",
                 "The newest observation of a followed market is older than two intervals.",
                 "{subject} is fresh again",
-                timedelta(minutes=2),
+                "See on its page whether the provider still lists it, and refresh it from there.",
+                wait=timedelta(minutes=2),
             ),
             Rule(
                 "data_gap",
@@ -93,7 +102,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
                 "Data gap",
                 "Hourly candles of a market that never closes are missing in the last day.",
                 "{subject} has no gap any more",
-                timedelta(minutes=30),
+                "Its page shows how much is missing, and why as far as that is known.",
+                wait=timedelta(minutes=30),
             ),
             Rule(
                 "rows_rejected",
@@ -101,6 +111,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
                 "Many rows rejected",
                 f"A run set aside more than {REJECTED_SHARE:.0%} of its rows.",
                 "Few rows from {subject} are rejected again",
+                "Open the run: each row stands there with its reason. Has the format changed?",
             ),
             Rule(
                 "run_slow",
@@ -108,6 +119,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
                 "Run slow",
                 f"A run took more than {SLOW_FACTOR} times the median of those before it.",
                 "Runs from {subject} are as fast as before",
+                "Open the run: its stages show which of them took the time.",
             ),
             Rule(
                 CACHE_FALLBACK,
@@ -115,7 +127,9 @@ RULES: Mapping[str, Rule] = MappingProxyType(
                 "Cache fell back to memory",
                 "A process serves from its memory because Redis fails it.",
                 "The cache is back on Redis",
-                timedelta(minutes=1),
+                "No data is lost and pages go on. See whether Redis runs and has memory to spare, "
+                "and whether REDIS_URL still holds.",
+                wait=timedelta(minutes=1),
             ),
             Rule(
                 BREAKER_OPEN,
@@ -123,6 +137,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
                 "Provider left alone",
                 "A process stopped asking a provider after repeated failures.",
                 "{subject} is asked again",
+                "A later run tries it again by itself. If it stays, see whether the provider is "
+                "well, and whether key, plan and rate budget fit.",
             ),
             Rule(
                 "schedule_paused",
@@ -130,6 +146,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
                 "Schedule paused for long",
                 f"The schedule has been paused for over {PAUSED_TOO_LONG // HOUR} hours.",
                 "The schedule runs again",
+                "Resume it if the reason for the pause is gone.",
+                "schedule",
             ),
         )
     }

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, insert, text
+from sqlalchemy import Connection, Row, text
 
-from app.alerts.changes import AlertState, Book, Episode, Key, Notice
+from app.alerts.changes import AlertState, Book, Episode, Key
 from app.alerts.facts import (
     Followed,
     load_markets,
@@ -24,13 +24,12 @@ from app.alerts.facts import (
     rewind_runs,
 )
 from app.alerts.judging import ScheduleFact, judge_markets, judge_run, judge_schedule, judge_signals
+from app.alerts.keeping import keep_episodes, keep_notices
 from app.alerts.measured import MARKET_RULES, SIGNAL_RULES, Measurements
-from app.alerts.outbox import Policy, Queued, enqueue, requeue
+from app.alerts.outbox import Policy, enqueue, requeue
 from app.alerts.rules import RULES, Severity
 from app.cron import CronSchedule
 from app.domain import EPOCH_MONDAY
-from app.logs import redact
-from app.models import Alert, AlertNotice
 from app.models.versions import NEW_ALERTS_VERSION
 
 logger = logging.getLogger(__name__)
@@ -50,12 +49,6 @@ _OPEN = """
            notified_at, resolved_at
     FROM alert WHERE state <> 'resolved' AND rule = ANY(:rules)
 """
-_UPDATE = """
-    UPDATE alert SET state = :state, title = :title, text = :text, value = :value,
-        market = :market, run_id = :run_id, fired_at = :fired_at, notified_at = :notified_at,
-        resolved_at = :resolved_at, pending_at = :pending_at
-    WHERE id = :id
-"""
 # `ahead` lies beside the figures of the rules; it names no provider, so it is read as none of them.
 _JUDGED = """
     UPDATE alert_watch
@@ -64,17 +57,6 @@ _JUDGED = """
             || jsonb_build_object('ahead', jsonb_build_object('runs', CAST(:ahead AS jsonb)))
     WHERE id = 1
 """
-_STORED = (
-    "rule",
-    "subject",
-    "value",
-    "market",
-    "run_id",
-    "pending_at",
-    "fired_at",
-    "notified_at",
-    "resolved_at",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +206,8 @@ def _gap_end(schedule: ScheduleFact, now: datetime) -> datetime | None:
 
 def _keep(connection: Connection, order: WatchOrder, book: Book) -> None:
     """Store the alerts that changed, their notices, and the deliveries, all or nothing."""
-    _keep_episodes(connection, book.touched)
-    queued = _keep_notices(connection, book.notices)
+    keep_episodes(connection, book.touched)
+    queued = keep_notices(connection, book.notices)
     if book.notices:
         connection.execute(text(NEW_ALERTS_VERSION))
     if order.min_severity is not None and queued:
@@ -236,59 +218,3 @@ def _keep(connection: Connection, order: WatchOrder, book: Book) -> None:
             now=order.now,
             policy=order.policy,
         )
-
-
-def _keep_episodes(connection: Connection, episodes: Sequence[Episode]) -> None:
-    known = [episode for episode in episodes if episode.id is not None]
-    dropped = [episode.id for episode in known if episode.is_dropped]
-    changed = [_values(episode) | {"id": episode.id} for episode in known]
-    new = [episode for episode in episodes if episode.id is None and not episode.is_dropped]
-    if dropped:
-        connection.execute(text("DELETE FROM alert WHERE id = ANY(:ids)"), {"ids": dropped})
-    # Before the new ones: only one alert of a rule and subject may be open.
-    if changed:
-        connection.execute(text(_UPDATE), changed)
-    if new:
-        statement = insert(Alert).returning(Alert.id, sort_by_parameter_order=True)
-        ids = connection.execute(statement, [_values(episode) for episode in new]).scalars()
-        for episode, alert_id in zip(new, ids, strict=True):
-            episode.id = alert_id
-
-
-def _values(episode: Episode) -> dict[str, Any]:
-    return {name: getattr(episode, name) for name in _STORED} | {
-        "severity": RULES[episode.rule].severity.value,
-        "state": episode.state.value,
-        "title": redact(episode.title),
-        "text": redact(episode.text),
-    }
-
-
-def _keep_notices(connection: Connection, notices: Sequence[Notice]) -> list[Queued]:
-    if not notices:
-        return []
-    statement = insert(AlertNotice).returning(AlertNotice.id, sort_by_parameter_order=True)
-    ids = connection.execute(statement, [_notice_values(one) for one in notices]).scalars()
-    pairs = zip(notices, ids, strict=True)
-    return [Queued(key, one.episode.rule, RULES[one.episode.rule].severity) for one, key in pairs]
-
-
-def _notice_values(notice: Notice) -> dict[str, Any]:
-    episode = notice.episode
-    logger.info(
-        "alert changed",
-        extra={"rule": episode.rule, "subject": episode.subject, "change": notice.kind.value},
-    )
-    return {
-        "alert_id": episode.id,
-        "kind": notice.kind.value,
-        "noticed_at": notice.noticed_at,
-        "fired_at": episode.fired_at,
-        "rule": episode.rule,
-        "subject": episode.subject,
-        "severity": RULES[episode.rule].severity.value,
-        "title": redact(notice.title),
-        "text": redact(notice.text),
-        "market": episode.market,
-        "run_id": notice.run_id,
-    }

@@ -7,7 +7,8 @@ for ROI, drawdown and Calmar, while returns are whole grid steps only, so that a
 the same span. A missing close, or one that is not above zero, takes the returns on both its sides
 away. Every figure that does not exist is None with its `NullReason`:
 
-- 1h: ROI and drawdown only, the rest is `window_too_short`.
+- 1h, and 24h on a daily grid: ROI and drawdown only, the rest is `window_too_short`; of a window
+  shorter than a step (1h of days) everything is.
 - 24h: ratios per step from 24 returns on (an hourly grid without a hole), never annualised.
 - 7d and 30d: ratios per step and annualised, from 80 % of the expected returns on.
 """
@@ -69,7 +70,7 @@ def build_roi_statistics(
     `closes` reach back the longest window and three grid steps; they are one series or blocks of
     whole markets, of which one is held at a time. A market missing from `asset_types` is crypto.
     ROI is exact to 16 significant digits, ratios carry 12. Raises `ValueError` for a window that
-    is no whole number of grid steps and for an annual rate of -100 % or less.
+    is longer than a grid step but no whole number of them and for an annual rate of -100 % or less.
     """
     rules = conventions or Conventions()
     types = asset_types or {}
@@ -80,12 +81,10 @@ def build_roi_statistics(
 
 
 def minimum_samples(window: Window, steps: int) -> int | None:
-    """The returns a window needs for its ratios; None where it has none at all (1h)."""
-    if window is Window.H1:
-        return None
+    """The returns a window needs for its ratios; None where it is too short to have any."""
     if window is Window.H24:
-        return _SAMPLES_FOR_A_DAY
-    return max(2, -(-steps * 4 // 5))
+        return _SAMPLES_FOR_A_DAY if steps >= _SAMPLES_FOR_A_DAY else None
+    return None if window is Window.H1 else max(2, -(-steps * 4 // 5))
 
 
 def exact_roi_pct(matrix: CloseMatrix, bases: IntArray) -> list[Decimal | None]:
@@ -108,13 +107,40 @@ def _statistics_of_block(
     types: Mapping[int, AssetType],
     rules: Conventions,
 ) -> Iterator[RoiStatistic]:
-    steps = {window: steps_in(window.length, block.grid) for window in windows}
+    fitting = [window for window in windows if window.length >= block.grid.step]
+    steps = {window: steps_in(window.length, block.grid) for window in fitting}
     matrix = lay_out(block, as_of=as_of, slots=max(steps.values(), default=1) + COLUMNS_BEFORE)
     years, rates = _rates(matrix, types, rules)
     returns = chain_returns(matrix.prices)
     for window in windows:
+        if window not in steps:
+            yield from _too_short(matrix, window, years, rules)
+            continue
         figures = measure_window(matrix, returns, steps=steps[window], rates=rates)
         yield from _statistics_of_window(matrix, figures, window, years, rules)
+
+
+def _too_short(
+    matrix: CloseMatrix, window: Window, years: Sequence[int], rules: Conventions
+) -> Iterator[RoiStatistic]:
+    """A window shorter than a step of the grid, of which nothing can be said."""
+    names = ("roi_pct", "max_drawdown", *_PER_STEP, *_ANNUALISED, "calmar")
+    for market_id, year, last_at in zip(
+        matrix.market_ids.tolist(), years, matrix.last_at.tolist(), strict=True
+    ):
+        yield RoiStatistic(
+            market_id=market_id,
+            window=window,
+            grid=matrix.series.grid,
+            sample_count=0,
+            expected_count=0,
+            first_at=None,
+            last_at=from_micros(last_at),
+            periods_per_year=year,
+            risk_free_rate=rules.risk_free_rate,
+            minimum_acceptable_return=rules.minimum_acceptable_return,
+            null_reasons=dict.fromkeys(names, NullReason.WINDOW_TOO_SHORT.value),
+        )
 
 
 def _rates(

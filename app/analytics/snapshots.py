@@ -39,9 +39,9 @@ def derive_snapshot_fields(
 ) -> dict[int, DerivedFields]:
     """The fields of present (instant, price) by market id, by the rules of `returns`.
 
-    `closes` are hourly, those at or after a market's present instant are not looked at. A market
-    without earlier closes is not in the answer. A field is None where its window has no base, or
-    volatility fewer than 24 returns.
+    Closes at or after a market's present instant are not looked at. A market without earlier closes
+    is not in the answer. A field is None where its window has no base or is shorter than a step of
+    the grid, and volatility below 24 returns.
     """
     derived: dict[int, DerivedFields] = {}
     for block in as_blocks(closes):
@@ -54,15 +54,22 @@ def derive_snapshot_fields(
 
 
 def _fields_of_block(block: CloseSeries) -> Iterable[DerivedFields]:
-    steps = [steps_in(window.length, block.grid) for window in Window]
+    steps = [
+        steps_in(window.length, block.grid) if window.length >= block.grid.step else None
+        for window in Window
+    ]
     latest = from_micros(block.instants.max())
-    matrix = lay_out(block, as_of=latest, slots=max(steps) + COLUMNS_BEFORE)
+    matrix = lay_out(block, as_of=latest, slots=max(filter(None, steps)) + COLUMNS_BEFORE)
+    nothing = [None] * len(matrix.market_ids)
     return map(
         DerivedFields,
         matrix.market_ids.tolist(),
         map(from_micros, matrix.last_at.tolist()),
         _volatilities(matrix),
-        *(exact_roi_pct(matrix, find_bases(matrix, count)) for count in steps),
+        *(
+            exact_roi_pct(matrix, find_bases(matrix, count)) if count else nothing
+            for count in steps
+        ),
     )
 
 

@@ -1,6 +1,7 @@
 """Opening connections: to the PostgreSQL of the settings, or to the embedded one."""
 
 import atexit
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -12,13 +13,19 @@ from app.database.engine import Patience, engine_options
 from app.database.identity import process_name, runs_name
 from app.database.patience import Watch
 from app.database.patience_ping import Ping
-from app.database.patient_connection import open_connection, server_answers
+from app.database.patient_connection import PatientConnection, open_connection, server_answers
 from app.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 PLACEHOLDER_URL = "postgresql+psycopg2://"
 # So many operations may wait for the database at a time; two threads stay free for the others.
 PLACES = 6
 THREADS_KEPT_FREE = 2
+_IS_BOUNDLESS = """
+    SELECT bool_and(setting = '0') FROM pg_settings WHERE name IN
+        ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout')
+"""
 
 
 class Database:
@@ -29,6 +36,7 @@ class Database:
         self._lock = threading.Lock()
         self._embedded: EmbeddedPostgres | None = None
         self._address: dict[str, Any] | None = None
+        self._is_looked_at = False
         places = max(1, min(PLACES, settings.web_threads - THREADS_KEPT_FREE))
         self.watch = Watch(self._answers, places=places, line=Ping(lambda: self._address))
 
@@ -56,14 +64,29 @@ class Database:
 
     def _connector(self, arguments: dict[str, Any], patience: Patience) -> Callable[[], Any]:
         def connect() -> Any:
-            return open_connection(
+            connection = open_connection(
                 self._told(arguments, is_gated=patience.is_gated),
                 self.watch,
                 limit_seconds=patience.limit_seconds,
                 is_gated=patience.is_gated,
             )
+            self._look_at_limits(connection)
+            return connection
 
         return connect
+
+    def _look_at_limits(self, connection: PatientConnection) -> None:
+        """Say once a process that a pooler in between dropped the limits of the session."""
+        if self._is_looked_at:
+            return
+        with connection.cursor() as cursor:
+            cursor.execute(_IS_BOUNDLESS)
+            (is_boundless,) = cursor.fetchone() or (False,)
+        connection.rollback()
+        self._is_looked_at = True
+        if is_boundless:
+            reason = "A pooler in between drops them; connect to PostgreSQL itself."
+            logger.warning("timeouts of the database are not kept", extra={"reason": reason})
 
     def _told(self, arguments: dict[str, Any], *, is_gated: bool) -> dict[str, Any]:
         """Our arguments and those of the address; what that says after its question mark wins.

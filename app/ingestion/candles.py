@@ -1,4 +1,4 @@
-"""Storing candles: the provider's own, hours from snapshots, and days and weeks from hours.
+"""Storing candles: the provider's own, hours from snapshots, days and weeks from what is finer.
 
 Only the intervals that this run touched are derived again.
 """
@@ -22,6 +22,7 @@ from app.domain import CandleBasis, Granularity
 from app.ingestion.context import RunContext, StageCounts
 from app.ingestion.history import Hours
 from app.ingestion.targets import CANDLES, candle_rows
+from app.ingestion.weeks import days_of, week_of, weeks_of_days
 
 Interval = tuple[int, datetime]
 Openings = Mapping[int, Collection[datetime]]
@@ -40,14 +41,14 @@ _OVER = """
     SELECT market_id, granularity, opened_at FROM market_aggregate
     WHERE provider = :provider AND NOT is_final AND opened_at < :now
 """
-_HOURS = """
+_FINER = """
     SELECT a.market_id, extract(epoch FROM a.opened_at)::bigint, a.open, a.high, a.low, a.close,
            a.volume, a.average, a.sample_count,
            (extract(epoch FROM a.first_observed_at) * 1000000)::bigint,
            (extract(epoch FROM a.last_observed_at) * 1000000)::bigint, a.basis
     FROM unnest(%(market_ids)s::int[], %(opened)s::timestamptz[]) AS n(market_id, opened_at)
     JOIN market_aggregate a ON a.market_id = n.market_id AND a.provider = %(provider)s
-         AND a.granularity = 'hourly'
+         AND a.granularity = %(granularity)s
          AND a.opened_at >= n.opened_at AND a.opened_at < n.opened_at + interval '7 days'
 """
 
@@ -64,28 +65,41 @@ def store_history(context: RunContext, connection: Connection) -> StageCounts:
 
 
 def store_derived_candles(context: RunContext, connection: Connection) -> StageCounts:
-    """Derive the touched hours from snapshots, then the touched days and weeks from hours."""
+    """Derive the touched hours from snapshots, then the touched days and weeks from finer candles.
+
+    No hour of a recorded market is made of snapshots: they only repeat what its candles say.
+    """
     counts = StageCounts()
     over = _load_over(context, connection)
-    given = context.history.hours_by_market(context.haul.market_ids)
+    market_ids = context.haul.market_ids
+    given = context.history.hours_by_market(market_ids)
+    days = context.history.hours_by_market(market_ids, Granularity.DAILY)
     bare = _without(_join(_hours_of_snapshots(context), over[Granularity.HOURLY]), given)
+    for market_id in context.recorded_markets():
+        bare.pop(market_id, None)
     _derive_hours(context, connection, bare, counts)
-    _derive_coarser(context, connection, Touched(given, bare, over), counts)
+    _derive_coarser(context, connection, Touched(given, days, bare, over), counts)
     return counts
 
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """What of each market has changed: hours the provider gave, other hours, and what is over."""
+    """What of each market has changed: hours and days the provider gave, other hours, what is over.
+
+    `days` are the hours at which the days open.
+    """
 
     given: Mapping[int, Hours]
+    days: Mapping[int, Hours]
     bare: Openings
     over: Mapping[Granularity, Openings]
 
     def intervals(self, market_id: int, granularity: Granularity) -> set[datetime]:
         """The days or weeks of a market to derive again."""
+        days = self.days if granularity is Granularity.WEEKLY else {}
         return {
             *self.given.get(market_id, Hours()).intervals(granularity),
+            *days.get(market_id, Hours()).intervals(granularity),
             *map(granularity.floor, self.bare.get(market_id, ())),
             *self.over[granularity].get(market_id, ()),
         }
@@ -99,7 +113,7 @@ class Touched:
             yield from ((market_id, week) for week in sorted(weeks))
 
     def _market_ids(self) -> set[int]:
-        return {*self.given, *self.bare}.union(*self.over.values())
+        return {*self.given, *self.days, *self.bare}.union(*self.over.values())
 
 
 def _load_over(context: RunContext, connection: Connection) -> dict[Granularity, Openings]:
@@ -131,7 +145,7 @@ def _join(one: Openings, other: Openings) -> Openings:
     }
 
 
-def _without(openings: Openings, those: Mapping[int, Hours]) -> Openings:
+def _without(openings: Openings, those: Mapping[int, Hours]) -> dict[int, Collection[datetime]]:
     return {
         market_id: {each for each in opened if each not in those.get(market_id, Hours())}
         for market_id, opened in openings.items()
@@ -161,13 +175,31 @@ def _derive_coarser(
     pending = touched.weeks()
     while weeks := list(islice(pending, WEEKS_PER_STEP)):
         context.check_stop()
-        hours = _load_hours(context, connection, weeks)
+        hours = _load_finer(context, connection, weeks, Granularity.HOURLY)
         market_ids = {market_id for market_id, _ in weeks}
         for granularity in (Granularity.DAILY, Granularity.WEEKLY):
             openings = {each: touched.intervals(each, granularity) for each in market_ids}
-            finer = _inside(hours, openings, granularity)
-            derived = merge_candles(finer, granularity, now=context.order.now)
-            _merge(context, connection, derived, counts)
+            finer = list(_inside(hours, openings, granularity))
+            days: Iterable[DerivedCandle] = ()
+            if granularity is Granularity.WEEKLY and context.may_give_days():
+                finer, days = _parts_of_weeks(context, connection, finer, weeks, openings)
+            for parts in (finer, days):
+                derived = merge_candles(parts, granularity, now=context.order.now)
+                _merge(context, connection, derived, counts)
+
+
+def _parts_of_weeks(
+    context: RunContext,
+    connection: Connection,
+    hours: Sequence[DerivedCandle],
+    weeks: Sequence[Interval],
+    openings: Openings,
+) -> tuple[list[DerivedCandle], list[DerivedCandle]]:
+    """The hours of some weeks and the days of the others, as they are stored by now."""
+    weeks = [(market_id, week) for market_id, week in weeks if week in openings[market_id]]
+    days = _load_finer(context, connection, weeks, Granularity.DAILY)
+    chosen = weeks_of_days(days, hours, now=context.order.now)
+    return [hour for hour in hours if week_of(hour) not in chosen], days_of(days, chosen)
 
 
 def _inside(
@@ -197,21 +229,29 @@ def _intervals(openings: Openings) -> list[Interval]:
 
 
 def _read(
-    context: RunContext, connection: Connection, query: str, intervals: Sequence[Interval]
+    context: RunContext,
+    connection: Connection,
+    query: str,
+    intervals: Sequence[Interval],
+    **more: str,
 ) -> list[list[bytes]]:
     values = {
         "provider": context.provider.name,
         "market_ids": [market for market, _ in intervals],
         "opened": [opened for _, opened in intervals],
+        **more,
     }
     return read_columns(connection, query, values)
 
 
-def _load_hours(
-    context: RunContext, connection: Connection, weeks: Sequence[Interval]
+def _load_finer(
+    context: RunContext,
+    connection: Connection,
+    weeks: Sequence[Interval],
+    granularity: Granularity,
 ) -> list[DerivedCandle]:
-    """Stored hours of the weeks, with what coarser candles are made from."""
-    columns = _read(context, connection, _HOURS, weeks)
+    """Stored hours or days of the weeks, with what coarser candles are made from."""
+    columns = _read(context, connection, _FINER, weeks, granularity=granularity)
     if not columns:
         return []
     markets, openings, *numbers, counts, first_observed, last_observed, bases = columns
@@ -222,7 +262,7 @@ def _load_hours(
         map(
             DerivedCandle,
             map(int, markets),
-            repeat(Granularity.HOURLY),
+            repeat(granularity),
             map(seconds.__getitem__, openings),
             opened,
             high,

@@ -1,4 +1,4 @@
-"""Stored hourly closes on their way into the statistics, a block of markets at a time."""
+"""Stored closes on their way into the statistics, a block of markets at a time."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -19,11 +19,11 @@ MOST_MARKETS_KEPT = 2_000
 WIDEST_TEXT = 40
 _CLOSES = """
     SELECT market_id,
-           (extract(epoch FROM CASE WHEN is_final THEN opened_at + interval '1 hour'
+           (extract(epoch FROM CASE WHEN is_final THEN opened_at + %(step)s
                                     ELSE last_observed_at END) * 1000000)::bigint,
            close
     FROM market_aggregate
-    WHERE provider = %(provider)s AND granularity = 'hourly'
+    WHERE provider = %(provider)s AND granularity = %(granularity)s
       AND market_id = ANY(%(market_ids)s)
       AND opened_at >= %(start)s AND opened_at < %(end)s
       AND (is_final OR last_observed_at IS NOT NULL)
@@ -31,7 +31,7 @@ _CLOSES = """
 """
 
 Texts = NDArray[np.bytes_]
-Key = tuple[str, tuple[int, ...], datetime, datetime]
+Key = tuple[str, tuple[int, ...], datetime, datetime, Granularity]
 
 
 class DecimalTexts(Sequence[Decimal | None]):
@@ -60,8 +60,9 @@ def load_close_blocks(
     market_ids: Sequence[int],
     start: datetime,
     end: datetime,
+    grid: Granularity = Granularity.HOURLY,
 ) -> Iterator[CloseSeries]:
-    """Closes of the hourly candles that opened in `[start, end)`, some hundred markets at a time.
+    """Closes of the candles that opened in `[start, end)`, some hundred markets at a time.
 
     A close holds at the end of its candle; that of an open candle at its last observation.
     """
@@ -69,15 +70,16 @@ def load_close_blocks(
     for first in range(0, len(ordered), MARKETS_PER_READ):
         block = ordered[first : first + MARKETS_PER_READ]
         values = {"provider": provider, "market_ids": block, "start": start, "end": end}
+        values |= {"granularity": grid.value, "step": grid.step}
         columns = read_columns(connection, _CLOSES, values)
         if columns:
-            yield _series(columns)
+            yield _series(columns, grid)
 
 
 class CloseShelf:
     """Blocks of closes that several stages of one run read from the database once.
 
-    Whoever stores an hourly candle after the first read has to `forget`.
+    Whoever stores a candle after the first read has to `forget`.
     """
 
     def __init__(self) -> None:
@@ -91,14 +93,15 @@ class CloseShelf:
         market_ids: Sequence[int],
         start: datetime,
         end: datetime,
+        grid: Granularity = Granularity.HOURLY,
     ) -> Iterator[CloseSeries]:
         """Like `load_close_blocks`; what was read to its end is at hand the next time."""
-        key = (provider, tuple(sorted(market_ids)), start, end)
+        key = (provider, tuple(sorted(market_ids)), start, end, grid)
         if key in self._kept:
             yield from self._kept[key]
             return
         blocks = load_close_blocks(
-            connection, provider=provider, market_ids=key[1], start=start, end=end
+            connection, provider=provider, market_ids=key[1], start=start, end=end, grid=grid
         )
         is_small = sum(len(other[1]) for other in self._kept) + len(key[1]) <= MOST_MARKETS_KEPT
         kept = []
@@ -114,7 +117,7 @@ class CloseShelf:
         self._kept.clear()
 
 
-def _series(columns: Sequence[list[bytes]]) -> CloseSeries:
+def _series(columns: Sequence[list[bytes]], grid: Granularity) -> CloseSeries:
     texts: Texts = np.array(columns[2])
     return CloseSeries(
         market_ids=np.array(columns[0]).astype(np.int64),
@@ -122,5 +125,5 @@ def _series(columns: Sequence[list[bytes]]) -> CloseSeries:
         closes=texts.astype(np.float64),
         # An array takes a fifth of the memory, unless one long text makes all of them long.
         exact=DecimalTexts(texts if texts.itemsize <= WIDEST_TEXT else columns[2]),
-        grid=Granularity.HOURLY,
+        grid=grid,
     )

@@ -1,14 +1,12 @@
 """The part of a run that talks to the provider: no transaction is open while it lasts."""
 
-from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine
 
 from app.domain import (
-    HOUR,
     Candle,
     Granularity,
     Listing,
@@ -19,34 +17,26 @@ from app.domain import (
 )
 from app.errors import PermanentProviderError
 from app.ingestion.context import RunContext
+from app.ingestion.history_plan import (
+    LastCandles,
+    is_changed,
+    load_last_candles,
+    plan_history,
+    split_calls,
+)
 from app.ingestion.listings import DISCOVERED, PINNED, Key, KnownListings, load_known
 from app.ingestion.validation import storable_rejection
-from app.providers.base import Capabilities
+from app.providers.base import OwnCandles
 
 DISCOVERY_QUOTE = "USD"
-# A gap this long at the end of a history is worth one of a limited number of calls.
-WORTH_A_CALL = timedelta(hours=2)
-# The base of a window of the whole look-back is the close before its start.
-BASE_STEPS = 2
-# A provider answers with all candles of a call in memory, of about 1 kB each.
-CANDLES_PER_CALL = 50_000
-_LAST_CANDLES = """
-    SELECT l.provider_id, l.quote, c.opened_at
-    FROM listing l CROSS JOIN LATERAL (
-        SELECT opened_at FROM market_aggregate a
-        WHERE a.market_id = l.market_id AND a.provider = l.provider
-          AND a.granularity = 'hourly' AND a.is_final
-        ORDER BY opened_at DESC LIMIT 1
-    ) c
-    WHERE l.provider = :provider
-"""
 
 
 @dataclass(slots=True)
 class Collected:
     """Rows as the provider gave them, before validation; its candles are in the run's history.
 
-    `rejected_count` is the number of rows that the provider itself set aside.
+    `rejected_count` is the number of rows that the provider itself set aside; `own_candles` says
+    which candles were asked for, and `unread` of which listings not all of them came.
     """
 
     listings: list[Listing] = field(default_factory=list)
@@ -54,6 +44,17 @@ class Collected:
     rejected_count: int = 0
     problems: list[MarketProblem] = field(default_factory=list)
     history_from: dict[Key, datetime] = field(default_factory=dict)
+    own_candles: dict[Key, OwnCandles] = field(default_factory=dict)
+    unread: set[Key] = field(default_factory=set)
+
+    @property
+    def history_states(self) -> dict[Key, str]:
+        """The state of the candles that were read, of each listing of which it is known."""
+        return {
+            key: own.state
+            for key, own in self.own_candles.items()
+            if own.state and key not in self.unread
+        }
 
 
 def collect(context: RunContext, engine: Engine, got: Collected) -> None:
@@ -64,7 +65,7 @@ def collect(context: RunContext, engine: Engine, got: Collected) -> None:
     provider, order = context.provider, context.order
     with engine.connect() as connection:
         known = load_known(connection, provider.name)
-        last_candles = _load_last_candles(connection, provider.name)
+        last_candles = load_last_candles(connection, provider.name, provider.capabilities)
     named = _resolve(context, known, order.selection.requests, got)
     context.check_stop()
     _fetch_ranked(context, named, got)
@@ -79,11 +80,6 @@ def _set_aside(context: RunContext, got: Collected, rows: Sequence[RejectedRow])
     """Keep the rows that the provider itself could not read."""
     context.set_aside(map(storable_rejection, rows))
     got.rejected_count += len(rows)
-
-
-def _load_last_candles(connection: Connection, provider: str) -> dict[Key, datetime]:
-    rows = connection.execute(text(_LAST_CANDLES), {"provider": provider})
-    return {(provider, row.provider_id, row.quote): row.opened_at for row in rows}
 
 
 def _resolve(
@@ -153,105 +149,97 @@ def _fetch_named(context: RunContext, listings: Sequence[Listing], got: Collecte
 
 
 def _fetch_history(
-    context: RunContext,
-    known: KnownListings,
-    last_candles: Mapping[Key, datetime],
-    got: Collected,
+    context: RunContext, known: KnownListings, last_candles: LastCandles, got: Collected
 ) -> None:
-    """Ask for hourly candles from where the stored ones end, or for the whole look-back."""
+    """Ask for the provider's own candles of each listing, those of a day before its hours."""
     able = context.provider.capabilities
-    if not context.order.lookback_days or Granularity.HOURLY not in able.granularities:
+    if not context.order.lookback_days or not able.granularities:
         return
     missing = _missing(got)
-    wanted = plan_history(
-        [listing for listing in got.listings if listing.key not in missing],
-        last_candles,
+    listings = [listing for listing in got.listings if listing.key not in missing]
+    got.own_candles = {each.key: context.provider.own_candles(each) for each in listings}
+    for granularity in sorted(able.granularities, key=lambda each: -each.step):
+        holding = [
+            each for each in listings if granularity in got.own_candles[each.key].granularities
+        ]
+        wanted = _plan(context, known, last_candles, got, holding, granularity)
+        context.history.fill(
+            _fetch_candles(context, known, wanted, granularity, got),
+            provider=context.provider.name,
+            now=context.latest_now,
+            asked={listing.key for listing in got.listings},
+            set_aside=context.set_aside,
+        )
+
+
+def _plan(
+    context: RunContext,
+    known: KnownListings,
+    last_candles: LastCandles,
+    got: Collected,
+    listings: Sequence[Listing],
+    granularity: Granularity,
+) -> dict[datetime, list[Listing]]:
+    able = context.provider.capabilities
+    return plan_history(
+        listings,
+        {key: at for (each, key), at in last_candles.items() if each is granularity},
         known.history_from,
         able,
         now=context.order.now,
         lookback=timedelta(days=min(context.order.lookback_days, able.history_days)),
+        granularity=granularity,
+        changed={key for key, own in got.own_candles.items() if is_changed(own, key, known)},
+        newest=_newest(got) if able.is_recorded else {},
     )
-    context.history.fill(
-        _fetch_candles(context, known, wanted, got),
-        provider=context.provider.name,
-        now=context.latest_now,
-        asked={listing.key for listing in got.listings},
-        set_aside=context.set_aside,
-    )
+
+
+def _newest(got: Collected) -> dict[Key, datetime]:
+    """When the newest snapshot of each listing was observed, by what it says itself."""
+    newest: dict[Key, datetime] = {}
+    for row in got.snapshots:
+        if row.observed_at is not None:
+            newest[row.listing.key] = max(
+                row.observed_at, newest.get(row.listing.key, row.observed_at)
+            )
+    return newest
 
 
 def _fetch_candles(
     context: RunContext,
     known: KnownListings,
     wanted: Mapping[datetime, Sequence[Listing]],
+    granularity: Granularity,
     got: Collected,
 ) -> Iterator[Candle]:
     """The candles of one call after the other; what else comes with them goes into `got`."""
-    for start, listings in _calls(wanted, now=context.order.now):
+    for start, listings in split_calls(wanted, granularity, now=context.order.now):
         context.check_stop()
-        problems = yield from _call(context, listings, start, got)
+        problems = yield from _call(context, listings, granularity, start, got)
         failed = {problem.symbol for problem in problems}
-        got.history_from |= {
-            listing.key: min(start, known.history_from.get(listing.key, start))
-            for listing in listings
-            if listing.symbol not in failed
-        }
+        for listing in listings:
+            if listing.symbol in failed:
+                got.unread.add(listing.key)
+                continue
+            before = got.history_from.get(listing.key, start)
+            got.history_from[listing.key] = min(
+                start, before, known.history_from.get(listing.key, start)
+            )
 
 
 def _call(
-    context: RunContext, listings: Sequence[Listing], start: datetime, got: Collected
+    context: RunContext,
+    listings: Sequence[Listing],
+    granularity: Granularity,
+    start: datetime,
+    got: Collected,
 ) -> Generator[Candle, None, Sequence[MarketProblem]]:
     """The candles of one call, and in the end its problems; nothing else of it stays."""
-    batch = context.provider.fetch_candles(listings, Granularity.HOURLY, start, context.order.now)
+    batch = context.provider.fetch_candles(listings, granularity, start, context.order.now)
     yield from batch.rows
     _set_aside(context, got, batch.rejected)
     got.problems += batch.problems
     return batch.problems
-
-
-def _calls(
-    wanted: Mapping[datetime, Sequence[Listing]], *, now: datetime
-) -> Iterator[tuple[datetime, Sequence[Listing]]]:
-    """What to ask for from when on, so many listings at a time that the answer stays small."""
-    for start, listings in sorted(wanted.items()):
-        hours = max(1, -((start - now) // HOUR))
-        size = max(1, CANDLES_PER_CALL // hours)
-        for first in range(0, len(listings), size):
-            yield start, listings[first : first + size]
-
-
-def plan_history(
-    listings: Iterable[Listing],
-    last_candles: Mapping[Key, datetime],
-    history_from: Mapping[Key, datetime],
-    able: Capabilities,
-    *,
-    now: datetime,
-    lookback: timedelta,
-) -> dict[datetime, list[Listing]]:
-    """Which listings need candles from which opening on, within the provider's budget of calls.
-
-    A listing whose look-back was never asked for comes first; one with candles continues where the
-    last final one ends. Without a budget every listing continues in every run; with one only those
-    whose history ends more than two hours ago, the one that lags most first.
-    """
-    since = Granularity.HOURLY.floor(now - lookback) - BASE_STEPS * HOUR
-    fresh: list[tuple[datetime, Listing]] = []
-    lagging: list[tuple[datetime, Listing]] = []
-    for listing in listings:
-        asked = history_from.get(listing.key)
-        last = last_candles.get(listing.key)
-        if asked is None or asked > since + HOUR:
-            fresh.append((since, listing))
-        elif last is None:
-            continue
-        elif able.candle_calls_per_run is None or now - last > HOUR + WORTH_A_CALL:
-            lagging.append((max(last + HOUR, since), listing))
-    planned: dict[datetime, list[Listing]] = defaultdict(list)
-    lagging.sort(key=lambda item: item[0])
-    for start, listing in (fresh + lagging)[: able.candle_calls_per_run]:
-        planned[start].append(listing)
-    return planned
 
 
 def _missing(got: Collected) -> set[Key]:

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from app.analytics.comparisons import build_comparisons
 from app.analytics.correlations import build_return_table
 from app.database.bulk import merge_rows
+from app.domain import Granularity
 from app.ingestion.context import RunContext, StageCounts
 from app.ingestion.statistics import closes_with_present, present_prices
 from app.ingestion.targets import COMPARISONS, comparison_rows
@@ -21,7 +22,12 @@ def store_comparisons(context: RunContext, connection: Connection) -> StageCount
     involved = {market_id for pair in pairs for market_id in pair}
     present = {key: value for key, value in present_prices(context).items() if key in involved}
     table = build_return_table(
-        closes_with_present(context, connection, present),
+        # Returns of an hour and of a day have nothing to do with each other.
+        (
+            block
+            for block in closes_with_present(context, connection, present)
+            if block.grid is Granularity.HOURLY
+        ),
         as_of=max(observed_at for observed_at, _ in present.values()),
     )
     comparisons = build_comparisons(pairs, context.haul.states, returns=table)

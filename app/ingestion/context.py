@@ -11,14 +11,14 @@ from uuid import UUID
 from app.analytics.comparisons import MarketState
 from app.analytics.returns import DAYS_PER_YEAR
 from app.database.bulk import MergeCounts
-from app.domain import AssetType, Listing, MarketProblem, RejectedRow
+from app.domain import AssetType, Granularity, Listing, MarketProblem, RejectedRow
 from app.errors import RunStopped
 from app.ingestion.closes import CloseShelf
 from app.ingestion.history import History
 from app.ingestion.rejected_rows import RejectedRows
 from app.ingestion.validation import GoodSnapshot
 from app.market_list import MarketSelection
-from app.providers.base import Provider
+from app.providers.base import OwnCandles, Provider
 
 _STOPS = {
     "cancelled": "The run was cancelled before it was done.",
@@ -98,6 +98,8 @@ class Haul:
     snapshots: list[GoodSnapshot] = field(default_factory=list)
     problems: list[MarketProblem] = field(default_factory=list)
     history_from: Mapping[tuple[str, str, str], datetime] = field(default_factory=dict)
+    history_states: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
+    own_candles: Mapping[tuple[str, str, str], OwnCandles] = field(default_factory=dict)
     market_ids: dict[tuple[str, str, str], int] = field(default_factory=dict)
     states: dict[int, MarketState] = field(default_factory=dict)
 
@@ -146,6 +148,23 @@ class RunContext:
         """Wait; raises `RunStopped` at once when the run has to end."""
         self.stop.wait(seconds)
         self.check_stop()
+
+    def recorded_markets(self) -> dict[int, frozenset[Granularity]]:
+        """Markets whose snapshots only repeat what their own candles say, and which these are."""
+        if not self.provider.capabilities.is_recorded:
+            return {}
+        return {
+            self.haul.market_ids[key]: own.granularities
+            for key, own in self.haul.own_candles.items()
+            if own.granularities
+        }
+
+    def may_give_days(self) -> bool:
+        """True where the provider may have given days beside hours, in this run or before."""
+        if self.provider.capabilities.is_recorded:
+            return True
+        asked = (own.granularities for own in self.haul.own_candles.values())
+        return any(Granularity.DAILY in granularities for granularities in asked)
 
     def latest_now(self) -> datetime:
         """The present: what was observed while the run fetched does not lie in the future."""

@@ -1,7 +1,7 @@
 """Candles on their way from the provider into the transaction, a chunk of them in memory at a time.
 
 They are judged and written as finished text as they come, so that the memory of a run does not grow
-with the history it fetches; of what is kept only the hours stay at hand, four bytes each.
+with the history it fetches; of what is kept only the openings stay at hand, four bytes each.
 """
 
 from array import array
@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
-from operator import attrgetter
 from typing import Self
 
 from app.analytics.candles import complete_candle
@@ -35,7 +34,7 @@ class History:
 
     def __init__(self) -> None:
         self.good_count = 0
-        self._hours: dict[Key, array[int]] = {}
+        self._hours: dict[tuple[Granularity, Key], array[int]] = {}
         self._spool = RowSpool(CANDLES)
 
     def __enter__(self) -> Self:
@@ -69,9 +68,15 @@ class History:
         """What is to be merged into `CANDLES`, now that the listings have their markets."""
         return self._spool.chunks(market_ids)
 
-    def hours_by_market(self, market_ids: Mapping[Key, int]) -> dict[int, "Hours"]:
-        """The intervals of each market of which there are candles."""
-        return {market_ids[key]: Hours(hours) for key, hours in self._hours.items()}
+    def hours_by_market(
+        self, market_ids: Mapping[Key, int], granularity: Granularity = Granularity.HOURLY
+    ) -> dict[int, "Hours"]:
+        """The hours of each market at which candles of that granularity open."""
+        return {
+            market_ids[key]: Hours(hours)
+            for (each, key), hours in self._hours.items()
+            if each is granularity
+        }
 
     def _keep(self, candles: Sequence[Candle], provider: str) -> None:
         if not candles:
@@ -81,8 +86,9 @@ class History:
             groups[candle.listing.key].append(candle)
         self._spool.add({key: _rows(group, provider) for key, group in groups.items()})
         for key, group in groups.items():
-            opened = map(attrgetter("opened_at"), group)
-            self._hours.setdefault(key, array("i")).extend(map(_hour_of, opened))
+            for candle in group:
+                place = (candle.granularity, key)
+                self._hours.setdefault(place, array("i")).append(_hour_of(candle.opened_at))
         self.good_count += len(candles)
 
 

@@ -23,7 +23,8 @@ PINNED = "pinned"
 _UNSAFE = re.compile(r"[^A-Z0-9._]+")
 _KNOWN = """
     SELECT m.id, m.symbol, m.asset_type, m.former_symbols, l.provider_id, l.quote, l.name,
-           l.provider_symbol, l.rank, l.chosen_by, l.history_from
+           l.provider_symbol, l.rank, l.chosen_by, l.history_from,
+           l.history_state
     FROM listing l JOIN market m ON m.id = l.market_id
     WHERE l.provider = :provider
 """
@@ -46,7 +47,8 @@ _ADD_LISTINGS = """
     ON CONFLICT (market_id, provider) DO UPDATE
     SET provider_id = excluded.provider_id, quote = excluded.quote, name = excluded.name,
         provider_symbol = excluded.provider_symbol, rank = excluded.rank,
-        chosen_by = excluded.chosen_by, seen_at = excluded.seen_at, history_from = NULL
+        chosen_by = excluded.chosen_by, seen_at = excluded.seen_at, history_from = NULL,
+        history_state = NULL
     WHERE excluded.chosen_by = 'pinned'
 """
 _REFRESH_LISTINGS = """
@@ -84,6 +86,7 @@ class KnownListings:
     by_key: Mapping[Key, Listing]
     by_symbol: Mapping[str, Listing]
     history_from: Mapping[Key, datetime]
+    history_states: Mapping[Key, str]
 
     def find(self, request: MarketRequest) -> Listing | None:
         """The stored listing for a request; none when another id is pinned."""
@@ -98,6 +101,7 @@ def load_known(connection: Connection, provider: str) -> KnownListings:
     by_key: dict[Key, Listing] = {}
     by_symbol: dict[str, Listing] = {}
     history: dict[Key, datetime] = {}
+    states: dict[Key, str] = {}
     for row in connection.execute(text(_KNOWN), {"provider": provider}):
         listing = _listing(provider, row)
         by_key[listing.key] = listing
@@ -106,7 +110,9 @@ def load_known(connection: Connection, provider: str) -> KnownListings:
             by_symbol.setdefault(former, listing)
         if row.history_from:
             history[listing.key] = row.history_from
-    return KnownListings(by_key, by_symbol, history)
+        if row.history_state:
+            states[listing.key] = row.history_state
+    return KnownListings(by_key, by_symbol, history, states)
 
 
 def keep_listings(
@@ -131,25 +137,6 @@ def keep_listings(
     _add(connection, provider, [item for item in fresh if item.chosen_by == DISCOVERED], now)
     _refresh(connection, provider, [item for item in named if item.key in kept], now)
     return dict(load_known(connection, provider).by_key)
-
-
-def note_history(connection: Connection, provider: str, asked: Mapping[Key, datetime]) -> None:
-    """Remember from which instant on the history of each listing has been asked for."""
-    if not asked:
-        return
-    statement = text(
-        "UPDATE listing l SET history_from = n.asked FROM unnest(CAST(:ids AS text[]), "
-        "CAST(:quotes AS text[]), CAST(:asked AS timestamptz[])) AS n(provider_id, quote, asked) "
-        "WHERE l.provider = :provider AND l.provider_id = n.provider_id AND l.quote = n.quote "
-        "AND l.history_from IS DISTINCT FROM n.asked"
-    )
-    values = {
-        "provider": provider,
-        "ids": [key[1] for key in asked],
-        "quotes": [key[2] for key in asked],
-        "asked": list(asked.values()),
-    }
-    connection.execute(statement, values)
 
 
 def clean_name(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine, text
 
@@ -10,7 +10,8 @@ from app.database.transactions import run_in_transaction
 from app.domain import Listing, MarketProblem, RejectedRow, RunStatus
 from app.ingestion.collect import Collected, collect, refuse_empty
 from app.ingestion.context import Haul, Recorder, RunContext, StageCounts
-from app.ingestion.listings import Key, keep_listings, note_history
+from app.ingestion.history_plan import note_history
+from app.ingestion.listings import Key, keep_listings
 from app.ingestion.stages import STORING
 from app.ingestion.validation import (
     is_sound_id,
@@ -31,6 +32,7 @@ class RunReport:
     totals: StageCounts
     problems: tuple[MarketProblem, ...]
     rejected: tuple[RejectedRow, ...]  # the first few
+    rejected_reasons: Mapping[str, int] = field(default_factory=dict)  # of all of them
 
 
 def run_pipeline(
@@ -75,13 +77,20 @@ def validate(context: RunContext, collected: Collected) -> None:
     """Split what was collected into the rows to keep and those set aside."""
     listings = [item for item in collected.listings if is_sound_id(item.provider_id)]
     asked = {listing.key for listing in collected.listings}
-    snapshots, bad = validate_snapshots(collected.snapshots, now=context.latest_now(), asked=asked)
+    snapshots, bad = validate_snapshots(
+        collected.snapshots,
+        now=context.latest_now(),
+        asked=asked,
+        is_recorded=context.provider.capabilities.is_recorded,
+    )
     context.set_aside(bad)
     context.haul = Haul(
         listings=listings,
         snapshots=snapshots,
         problems=[storable_problem(problem) for problem in collected.problems],
         history_from=collected.history_from,
+        history_states=collected.history_states,
+        own_candles=collected.own_candles,
     )
 
 
@@ -106,6 +115,7 @@ def build_report(context: RunContext) -> RunReport:
         totals=totals,
         problems=tuple(haul.problems),
         rejected=context.rejected.first,
+        rejected_reasons=context.rejected.reasons,
     )
 
 
@@ -145,7 +155,7 @@ def _store(
 def _store_rows(context: RunContext, connection: Connection, recorder: Recorder) -> None:
     provider, order, haul = context.provider.name, context.order, context.haul
     _place(haul, keep_listings(connection, provider, haul.listings, now=order.now))
-    note_history(connection, provider, haul.history_from)
+    note_history(connection, provider, haul.history_from, haul.history_states)
     for stage in STORING:
         context.check_stop()
         with _Stage(context, recorder, stage.name) as counts:

@@ -3,7 +3,8 @@
 However many there are, only the first few stay in memory as values.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import cast
@@ -18,6 +19,8 @@ from app.domain import RejectedRow
 from app.models import RejectedRow as RejectedRowModel
 
 FIRST = 20
+# A provider's reasons are a handful of codes; whatever it sends, memory does not grow with them.
+MOST_REASONS = 100
 _TABLE = cast(Table, RejectedRowModel.__table__)
 _COLUMNS = ("provider", "kind", "symbol", "provider_id", "reason", "detail", "raw")
 
@@ -46,6 +49,8 @@ class RejectedRows:
         self._file = SpoolFile(memory_bytes=memory_bytes)
         self._pieces: list[_Piece] = []
         self._sealed = 0
+        self._reasons: Counter[str] = Counter()
+        self._sealed_reasons = self._reasons.copy()
 
     @property
     def count(self) -> int:
@@ -56,6 +61,11 @@ class RejectedRows:
     def first(self) -> tuple[RejectedRow, ...]:
         """The first of them, at most 20."""
         return tuple(row for piece in self._in_order() for row in piece.first)[:FIRST]
+
+    @property
+    def reasons(self) -> Mapping[str, int]:
+        """How many there are for each of at most 100 reasons; those for others under no name."""
+        return dict(self._reasons)
 
     def close(self) -> None:
         """Remove what is kept."""
@@ -74,10 +84,12 @@ class RejectedRows:
     def seal(self) -> None:
         """A transaction begins: `start_over` comes back to what there is now."""
         self._sealed = len(self._pieces)
+        self._sealed_reasons = self._reasons.copy()
 
     def start_over(self) -> None:
         """Forget what was added since `seal`."""
         del self._pieces[self._sealed :]
+        self._reasons = self._sealed_reasons.copy()
 
     def store(self, connection: Connection) -> None:
         """Add all rows to the table, within the open transaction; may be repeated in another.
@@ -103,6 +115,9 @@ class RejectedRows:
         piece.first += rows[: max(0, FIRST - known)]
         piece.length += len(lines)
         piece.count += len(rows)
+        for row in rows:
+            is_kept = row.reason in self._reasons or len(self._reasons) < MOST_REASONS
+            self._reasons[row.reason if is_kept else ""] += 1
 
     def _piece_at(self, offset: int, *, is_history: bool) -> _Piece:
         """The last piece where lines of that kind can follow, else a new one."""

@@ -59,7 +59,8 @@ _CLOSE = f"""
         snapshots_ingested = :snapshots, aggregates_ingested = :aggregates,
         comparisons_ingested = :comparisons, roi_stats_ingested = :roi_stats,
         fetched = :fetched, inserted = :inserted, updated = :updated, unchanged = :unchanged,
-        rejected = :rejected, error_class = :error_class, error_message = :error_message,
+        rejected = :rejected, rejected_reasons = CAST(:rejected_reasons AS jsonb),
+        error_class = :error_class, error_message = :error_message,
         problem_count = :problem_count, problems = CAST(:problems AS jsonb)
     WHERE {_MINE}
 """  # noqa: S608
@@ -214,6 +215,7 @@ def close_with_error(
         totals=StageCounts(fetched=totals.fetched, rejected=rejected.count if rejected else 0),
         problems=tuple(problems),
         rejected=(),
+        rejected_reasons=rejected.reasons if rejected else {},
     )
     with engine.begin() as connection:
         if rejected:
@@ -270,6 +272,7 @@ def _report_values(report: RunReport) -> dict[str, Any]:
         "updated": totals.updated,
         "unchanged": totals.unchanged,
         "rejected": totals.rejected,
+        "rejected_reasons": json.dumps(report.rejected_reasons),
         "problem_count": len(report.problems),
         "problems": json.dumps([asdict(problem) for problem in kept]),
     }

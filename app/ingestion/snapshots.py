@@ -12,7 +12,8 @@ from app.analytics.comparisons import MarketState
 from app.analytics.quality import is_suspect_jump
 from app.analytics.snapshots import DerivedFields, derive_snapshot_fields
 from app.database.bulk import merge_rows
-from app.domain import DAY, HOUR, Snapshot, Window
+from app.domain import Snapshot, Window
+from app.ingestion.close_spans import read_closes
 from app.ingestion.context import RunContext, StageCounts
 from app.ingestion.targets import SNAPSHOTS
 from app.ingestion.validation import GoodSnapshot
@@ -138,15 +139,7 @@ def _derive(
     }
     if not needing:
         return {}
-    earliest = min(observed_at for observed_at, _ in needing.values())
-    blocks = context.closes.read(
-        connection,
-        provider=context.provider.name,
-        market_ids=list(needing),
-        start=earliest - 30 * DAY - 3 * HOUR,
-        end=context.order.now,
-    )
-    return derive_snapshot_fields(blocks, needing)
+    return derive_snapshot_fields(read_closes(context, connection, needing), needing)
 
 
 def _load_last_prices(

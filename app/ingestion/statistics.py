@@ -1,5 +1,6 @@
 """Storing comparisons and ROI statistics, both derived from what is stored by now."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -10,11 +11,12 @@ from sqlalchemy import Connection, text
 from app.analytics.closes import CloseSeries
 from app.analytics.returns import Conventions, build_roi_statistics
 from app.database.bulk import merge_rows
-from app.domain import DAY, HOUR, AssetType, RoiStatistic
+from app.domain import AssetType, Granularity, RoiStatistic
+from app.ingestion.close_spans import grids_of, reach, read_closes
 from app.ingestion.context import RunContext, StageCounts
 from app.ingestion.targets import ROI_STATISTICS, roi_rows
 
-REACH = 30 * DAY + 3 * HOUR
+REACH = reach(Granularity.HOURLY)
 # What makes a statistic a new one; a later instant with the same figures does not.
 FIGURES = (
     "roi_pct",
@@ -80,25 +82,20 @@ def present_prices(context: RunContext) -> dict[int, tuple[datetime, Decimal]]:
 def closes_with_present(
     context: RunContext, connection: Connection, present: dict[int, tuple[datetime, Decimal]]
 ) -> Iterator[CloseSeries]:
-    """Blocks of hourly closes of 30 days, each market ending with its price of this run."""
-    if not present:
-        return
-    earliest = min(observed_at for observed_at, _ in present.values())
+    """Blocks of closes of 30 days on one grid each, every market ending with its present price."""
     seen: set[int] = set()
-    blocks = context.closes.read(
-        connection,
-        provider=context.provider.name,
-        market_ids=list(present),
-        start=earliest - REACH,
-        end=context.order.now,
-    )
-    for block in blocks:
+    for block in read_closes(context, connection, present):
         ids = set(block.market_ids.tolist())
         seen |= ids
         yield block.with_present({market_id: present[market_id] for market_id in ids})
-    rest = {market_id: price for market_id, price in present.items() if market_id not in seen}
-    if rest:
-        yield CloseSeries.from_rows((market, *price) for market, price in sorted(rest.items()))
+    grids = grids_of(context)
+    rest: dict[Granularity, list[tuple[int, datetime, Decimal]]] = defaultdict(list)
+    for market_id, (observed_at, price) in sorted(present.items()):
+        if market_id not in seen:
+            grid = grids.get(market_id, Granularity.HOURLY)
+            rest[grid].append((market_id, observed_at, price))
+    for grid, rows in rest.items():
+        yield CloseSeries.from_rows(rows, grid=grid)
 
 
 def _asset_types(context: RunContext) -> dict[int, AssetType]:

@@ -72,18 +72,24 @@ def storable_problem(problem: MarketProblem) -> MarketProblem:
 
 
 def validate_snapshots(
-    rows: Iterable[Snapshot], *, now: datetime, asked: Collection[Key] | None = None
+    rows: Iterable[Snapshot],
+    *,
+    now: datetime,
+    asked: Collection[Key] | None = None,
+    is_recorded: bool = False,
 ) -> tuple[list[GoodSnapshot], list[RejectedRow]]:
     """Split snapshots into those to keep and those set aside with a reason.
 
     Of several of one listing at one instant the last is kept, flagged `repeated` where they
-    differ. With `asked` (keys of listings), rows of other listings are set aside.
+    differ. With `asked` (keys of listings), rows of other listings are set aside. A snapshot of a
+    provider that `is_recorded` may be of any age since 1900, of any other of 30 days.
     """
+    oldest = OLDEST_CANDLE if is_recorded else now - OLDEST
     good: dict[tuple[Key, datetime], GoodSnapshot] = {}
     bad: list[RejectedRow] = []
     fault_of = _ListingRule(asked)
     for row in rows:
-        reason = fault_of(row.listing) or price_fault(row.price) or _time_fault(row, now)
+        reason = fault_of(row.listing) or price_fault(row.price) or _time_fault(row, now, oldest)
         if reason:
             bad.append(_set_aside(row, reason))
             continue
@@ -172,7 +178,7 @@ class _ListingRule:
         return None
 
 
-def _time_fault(row: Snapshot, now: datetime) -> Fault | None:
+def _time_fault(row: Snapshot, now: datetime, oldest: datetime) -> Fault | None:
     instant = row.observed_at
     if instant is None:
         return None
@@ -180,11 +186,9 @@ def _time_fault(row: Snapshot, now: datetime) -> Fault | None:
         return "time_without_zone", f"The time {instant.isoformat()} has no time zone."
     if instant > now + AHEAD_TOLERANCE:
         return "time_in_future", f"The time {instant.isoformat()} lies in the future."
-    if instant < now - OLDEST:
-        return (
-            "time_too_old",
-            f"The time {instant.isoformat()} is over {OLDEST.days} days old.",
-        )
+    if instant < oldest:
+        old = f"over {OLDEST.days} days old" if oldest > OLDEST_CANDLE else "before 1900"
+        return "time_too_old", f"The time {instant.isoformat()} is {old}."
     return None
 
 

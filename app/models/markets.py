@@ -63,5 +63,7 @@ class Listing(Base):
     created_at: Mapped[StoredAt]
     seen_at: Mapped[datetime]
     history_from: Mapped[datetime | None]
+    # What the provider said of its own candles when all of them were read; null where it says none.
+    history_state: Mapped[str | None]
     # That of its newest snapshot, noted by the run that brought it; null where that is not known.
     observed_at: Mapped[datetime | None]

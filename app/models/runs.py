@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, PrimaryKeyConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database.base import Base, SerialId, StoredAt, one_of
@@ -72,6 +73,10 @@ class IngestionRun(Base):
     updated: Mapped[int] = mapped_column(server_default="0")
     unchanged: Mapped[int] = mapped_column(server_default="0")
     rejected: Mapped[int] = mapped_column(server_default="0")
+    # How many of them for each reason.
+    rejected_reasons: Mapped[dict[str, Any]] = mapped_column(
+        JSONB, server_default=text("'{}'::jsonb")
+    )
     error_class: Mapped[str | None]
     error_message: Mapped[str | None]
     problem_count: Mapped[int] = mapped_column(server_default="0")
@@ -128,7 +133,11 @@ class RejectedRow(Base):
     """A provider row set aside with its reason and raw text."""
 
     __tablename__ = "rejected_row"
-    __table_args__ = (Index(None, "run_id", "id"),)
+    __table_args__ = (
+        Index(None, "run_id", "id"),
+        # The rows of one reason, however few of very many they are.
+        Index(None, "run_id", "reason", "id"),
+    )
 
     id: Mapped[SerialId] = mapped_column(Identity())
     run_id: Mapped[UUID] = mapped_column(ForeignKey("ingestion_run.id", ondelete="CASCADE"))

@@ -36,6 +36,8 @@ class Capabilities:
     `batch_size` listings fit into one snapshot call; history reaches back `history_days`;
     `granularities` are those it delivers itself; `requests_per_minute` is the rate budget
     (None: unlimited); `candle_calls_per_run` bounds the listings whose history one run asks for.
+    What `is_recorded` may have been written down long ago: its newest snapshot is kept however old
+    it is, look-backs count from there, and it only repeats what the provider's own candles say.
     """
 
     batch_size: int = 1
@@ -45,6 +47,24 @@ class Capabilities:
     candle_calls_per_run: int | None = None
     can_search: bool = False
     can_rank: bool = False
+    is_recorded: bool = False
+
+    @property
+    def finest(self) -> frozenset[Granularity]:
+        """The finest granularity alone; none where there is none."""
+        return frozenset(sorted(self.granularities, key=lambda each: each.step)[:1])
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCandles:
+    """Which candles a provider has of one listing, none of them to be derived from the others.
+
+    `state` changes when those of the past may have changed, so that all have to be read again; None
+    where they never do, empty where that is not known.
+    """
+
+    granularities: frozenset[Granularity]
+    state: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +145,10 @@ class Provider(ABC):
         end: datetime,
     ) -> Batch[Candle]:
         """Candles that opened in `[start, end)`, in order; an open one has `is_final=False`."""
+
+    def own_candles(self, listing: Listing) -> OwnCandles:
+        """What a run asks for of a listing whose snapshot it has: the finest granularity."""
+        return OwnCandles(self.capabilities.finest)
 
     def fetch_ranked(self, limit: int, quote: str) -> RankedMarkets:
         """The `limit` largest markets quoted in `quote`, with their snapshots."""

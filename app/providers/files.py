@@ -2,10 +2,11 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 from app.domain import (
     AssetType,
@@ -22,6 +23,7 @@ from app.market_list import parse_symbol
 from app.providers.base import (
     Batch,
     Capabilities,
+    OwnCandles,
     Provider,
     ProviderContext,
     Resolution,
@@ -30,6 +32,7 @@ from app.providers.base import (
 from app.providers.files_candles import Bad, FileCandles, Plan, Span, plan_candles
 from app.providers.files_copy import FileTrouble
 from app.providers.files_folder import Folder, Rows
+from app.providers.files_holding import DELIVERED, granularities_of, state_of
 from app.providers.files_settings import FilesSettings
 from app.providers.files_snapshots import newest_snapshot
 from app.settings import ProviderSettings
@@ -39,12 +42,12 @@ __all__ = ["Files", "FilesSettings"]
 logger = logging.getLogger(__name__)
 PROVIDER = "files"
 HISTORY_DAYS = 36_500
-# The pipeline's rules refuse older snapshots; here it is only said.
+# Where the newest row is older, the run says so.
 OLDEST = timedelta(days=30)
 BATCH_SIZE = 1_000
 FOUND_AT_MOST = 25
 SHOWN = 10
-_DELIVERED = frozenset({Granularity.HOURLY, Granularity.DAILY})
+Value = TypeVar("Value")
 
 
 @register(PROVIDER)
@@ -62,6 +65,7 @@ class Files(Provider):
         super().__init__(settings, context)
         self._folder = Folder(settings, self._check)
         self._told: set[tuple[str, int]] = set()
+        self._own_candles: dict[tuple[str, str, str], OwnCandles] = {}
 
     @property
     def capabilities(self) -> Capabilities:
@@ -69,8 +73,9 @@ class Files(Provider):
         return Capabilities(
             batch_size=BATCH_SIZE,
             history_days=HISTORY_DAYS,
-            granularities=_DELIVERED,
+            granularities=DELIVERED,
             can_search=True,
+            is_recorded=True,
         )
 
     def resolve_listings(self, requests: Sequence[MarketRequest]) -> Resolution:
@@ -86,25 +91,20 @@ class Files(Provider):
 
     def fetch_snapshots(self, listings: Sequence[Listing]) -> Batch[Snapshot]:
         """The newest observation of each listing, as old as it may be."""
-        if not listings:
-            return Batch()
-        snapshots: list[Snapshot] = []
-        rejected: list[RejectedRow] = []
-        problems: list[MarketProblem] = []
-        with self._call():
-            now = self.context.clock()
-            for listing in dict.fromkeys(listings):
-                rows = self._rows_of(listing)
-                if isinstance(rows, MarketProblem):
-                    problems.append(rows)
-                    continue
-                snapshot, bad = newest_snapshot(listing, rows, now)
-                rejected += self._tell(listing, bad, kind="snapshot")
-                if snapshot is not None:
-                    snapshots.append(snapshot)
-                if problem := _age_problem(listing, snapshot, now):
-                    problems.append(problem)
-        return Batch(snapshots, rejected, problems)
+
+        def read(listing: Listing, rows: list[Rows]) -> _Found[Snapshot]:
+            snapshot, bad = newest_snapshot(listing, rows, now)
+            return _Found(snapshot, bad, _age_problem(listing, snapshot, bad, now))
+
+        now = self.context.clock()
+        return self._read_each(listings, read, kind="snapshot")
+
+    def own_candles(self, listing: Listing) -> OwnCandles:
+        """What the files held when they were last read: in this run, as a rule by its snapshot."""
+        if listing.key not in self._own_candles:
+            with self._call():
+                self._rows_of(listing)
+        return self._own_candles.get(listing.key, OwnCandles(frozenset(), ""))
 
     def fetch_candles(
         self,
@@ -114,27 +114,43 @@ class Files(Provider):
         end: datetime,
     ) -> Batch[Candle]:
         """Hourly or daily candles; finer rows are put together, coarser ones left out."""
-        if granularity not in _DELIVERED:
+        if granularity not in DELIVERED:
             raise PermanentProviderError(f"Files hold no {granularity} candles.")
-        if not listings:
-            return Batch()
-        plans: list[Plan] = []
+
+        def read(listing: Listing, rows: list[Rows]) -> _Found[Plan]:
+            plan, bad = plan_candles(listing, rows, span)
+            if plan is None:
+                _log_no_candles(listing, granularity)
+            return _Found(plan, bad)
+
+        span = Span(granularity, start, end, self.context.clock())
+        plans = self._read_each(listings, read, kind="candle")
+        return Batch(FileCandles(plans.rows), plans.rejected, plans.problems)
+
+    def _read_each(
+        self,
+        listings: Sequence[Listing],
+        read: Callable[[Listing, list[Rows]], "_Found[Value]"],
+        *,
+        kind: str,
+    ) -> Batch[Value]:
+        """What `read` makes of the rows of each listing; without rows, a problem says why."""
+        values: list[Value] = []
         rejected: list[RejectedRow] = []
         problems: list[MarketProblem] = []
+        if not listings:
+            return Batch()
         with self._call():
-            span = Span(granularity, start, end, self.context.clock())
             for listing in dict.fromkeys(listings):
                 rows = self._rows_of(listing)
                 if isinstance(rows, MarketProblem):
                     problems.append(rows)
                     continue
-                plan, bad = plan_candles(listing, rows, span)
-                rejected += self._tell(listing, bad, kind="candle")
-                if plan is not None:
-                    plans.append(plan)
-                else:
-                    _log_no_candles(listing, granularity)
-        return Batch(FileCandles(plans), rejected, problems)
+                found = read(listing, rows)
+                rejected += self._tell(listing, found.bad, kind=kind)
+                values += [] if found.value is None else [found.value]
+                problems += [] if found.problem is None else [found.problem]
+        return Batch(values, rejected, problems)
 
     def search(self, text: str) -> Sequence[Listing]:
         """Markets of the folder whose key holds `text`, at most 25."""
@@ -168,9 +184,14 @@ class Files(Provider):
         if not sources:
             return self._unknown(listing.symbol, listing.provider_id)
         try:
-            return [rows for source in sources for rows in self._folder.rows_of(source)]
+            rows = [rows for source in sources for rows in self._folder.rows_of(source)]
         except FileTrouble as error:
             return MarketProblem(listing.symbol, "UnreadableFile", str(error))
+        # The first look counts: what changes after it will be read again by the next run.
+        self._own_candles.setdefault(
+            listing.key, OwnCandles(granularities_of(rows), state_of(rows))
+        )
+        return rows
 
     def _unknown(self, symbol: str, wanted: str) -> MarketProblem:
         text = f"No file in the folder holds {wanted[:80]!r}."
@@ -221,6 +242,15 @@ class Files(Provider):
             raise TransientProviderError("The files were not read before the deadline.")
 
 
+@dataclass(frozen=True, slots=True)
+class _Found(Generic[Value]):
+    """What the rows of one listing gave: a value, rows set aside, and what is to be said."""
+
+    value: Value | None
+    bad: Sequence[Bad]
+    problem: MarketProblem | None = None
+
+
 def _listing(request: MarketRequest, provider_id: str, chosen_by: str) -> Listing:
     return Listing(
         provider=PROVIDER,
@@ -234,18 +264,21 @@ def _listing(request: MarketRequest, provider_id: str, chosen_by: str) -> Listin
 
 
 def _age_problem(
-    listing: Listing, snapshot: Snapshot | None, now: datetime
+    listing: Listing, snapshot: Snapshot | None, bad: Sequence[Bad], now: datetime
 ) -> MarketProblem | None:
     """What is to be said where files hold no row for a snapshot, or only one that is too old."""
     if snapshot is None or snapshot.observed_at is None:
         text = f"The files of {listing.symbol} hold no row up to now that can be read."
+        if bad:
+            table, line = bad[0]
+            text += f" For one, {table.describe(line.number)}: {line.detail}."
         return MarketProblem(listing.symbol, "NoRows", text)
     if snapshot.observed_at >= now - OLDEST:
         return None
     observed = f"{snapshot.observed_at:%Y-%m-%d %H:%M} UTC"
     text = (
-        f"The newest row in the files of {listing.symbol} is of {observed}. Rows over "
-        f"{OLDEST.days} days old give candles, but no snapshot, and a run needs one."
+        f"The newest row in the files of {listing.symbol} is of {observed}: they hold history and "
+        "nothing current. It is stored as it is."
     )
     return MarketProblem(listing.symbol, "OldData", text)
 

@@ -19,6 +19,7 @@ from app.providers.files_candles import (
 )
 from app.providers.files_folder import Rows
 from app.providers.files_layout import Cells, Kind, money
+from app.providers.files_shelf import BadLines
 from app.providers.files_values import BadRow, read_number
 
 # As much as a clock elsewhere may be ahead.
@@ -41,25 +42,28 @@ def newest_snapshot(
     """The newest row that can be read, and those beside or after it that can't.
 
     A candle is observed when it closes, and only if it is final then. Of several files the one with
-    the newest observation speaks, prices before candles.
+    the newest observation speaks, prices before candles and those before coarser ones.
     """
-    found: list[tuple[datetime, bool, int, Snapshot]] = []
+    found: list[tuple[datetime, bool, timedelta, int, Snapshot]] = []
     bad: list[Bad] = []
     for part in rows:
         is_price = part.table.layout.kind is Kind.PRICES
+        lines = BadLines()
         bad += [*_ahead(part, now), *((part.table, line) for line in part.series.bad)]
         for row in _candidates(part, now):
             try:
                 snapshot = _snapshot(listing, part, row)
             except BadRow as error:
-                bad.append((part.table, bad_row(part, row, error)))
+                lines.add(bad_row(part, row, error))
                 continue
             moment = snapshot.observed_at or now
-            found.append((moment, is_price, int(part.series.micros[row]), snapshot))
+            since = int(part.series.micros[row])
+            found.append((moment, is_price, -_step(part), since, snapshot))
             break
+        bad += [(part.table, line) for line in lines.all()]
     if not found:
         return None, bad
-    *_, since, snapshot = max(found, key=lambda each: each[:2])
+    *_, since, snapshot = max(found, key=lambda each: each[:3])
     return snapshot, [each for each in bad if each[1].micros >= since]
 
 

@@ -11,6 +11,7 @@ MINUTE = timedelta(minutes=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MISSING = frozenset({"", "null", "none", "nan", "na", "n/a", "-", "nil"})
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_COMMA = re.compile(r"[+-]?[\d.]*,[\d.,]*", re.ASCII)
 _DIGITS = re.compile(r"(\d{1,20})(?:\.(\d{0,20}))?", re.ASCII)
 _DAY = re.compile(r"(?:19|20|21)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])", re.ASCII)
 _HOUR_OF_DAY = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d{1,2})-([AaPp])[Mm]", re.ASCII)
@@ -51,6 +52,9 @@ def read_number(text: str | None, what: str) -> Decimal | None:
         return None
     if len(text) > LONGEST_NUMBER:
         raise BadRow("number_too_long", f"{what} has {len(text):,} characters")
+    if _COMMA.fullmatch(text):
+        said = "numbers have a decimal point, and nothing between thousands"
+        raise BadRow("decimal_comma", f"{what} is {text[:40]!r}, but {said}")
     if not _NUMBER.fullmatch(text):
         raise BadRow("not_a_number", f"{what} is {text[:40]!r}, which is not a number")
     return Decimal(text)

@@ -121,11 +121,7 @@ class HttpClient:
         """
         breaker = self._channel.breaker
         if (wait := breaker.admit()) is not None:
-            raise NotAsked(
-                f"{self._errors.label} is not asked after repeated failures; "
-                f"the next try is in {wait:.0f} s",
-                retry_after=wait,
-            )
+            raise self._left_alone(wait, breaker.reason)
         try:
             result = self._get_with_waits(request)
         except PermanentProviderError:
@@ -133,12 +129,18 @@ class HttpClient:
             raise
         except BaseException as error:
             if isinstance(error, TransientProviderError) and not isinstance(error, NotAsked):
-                breaker.fail()
+                breaker.fail(str(error))
             else:
                 breaker.forget_trial()
             raise
         breaker.succeed()
         return result
+
+    def _left_alone(self, wait: float, reason: str) -> NotAsked:
+        text = f"{self._errors.label} is not asked after repeated failures"
+        # Or all that remains to be read of the trouble would be that it was there before.
+        last = f" (the last: {reason})" if reason else ""
+        return NotAsked(f"{text}{last}; the next try is in {wait:.0f} s", retry_after=wait)
 
     def _get_with_waits(self, request: Request[T]) -> T:
         for attempt in range(1, self._waits + 1):

@@ -68,6 +68,7 @@ class Breaker:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._failures = 0
+        self._reason = ""
         self._open_until: float | None = None
         self._is_trying = False
 
@@ -88,11 +89,13 @@ class Breaker:
         """A call was answered: close."""
         with self._lock:
             self._failures, self._open_until, self._is_trying = 0, None, False
+            self._reason = ""
 
-    def fail(self) -> None:
-        """A call failed in a way that may be the provider's trouble."""
+    def fail(self, reason: str = "") -> None:
+        """A call failed in a way that may be the provider's trouble; `reason` says how."""
         with self._lock:
             self._failures += 1
+            self._reason = reason
             self._is_trying = False
             if self._failures >= BREAKER_FAILURES:
                 self._open_until = self._monotonic() + BREAKER_SECONDS
@@ -102,24 +105,33 @@ class Breaker:
         with self._lock:
             self._is_trying = False
 
-    def describe(self) -> tuple[str, int, float]:
-        """(`closed`, `open` or `half_open`; failures in a row; seconds until a try)."""
+    @property
+    def reason(self) -> str:
+        """How the last call failed, without secrets; empty after one that was answered."""
+        return self._reason
+
+    def describe(self) -> tuple[str, int, float, str]:
+        """(`closed`, `open` or `half_open`; failures in a row; seconds until a try; reason)."""
         with self._lock:
             if self._open_until is None:
-                return "closed", self._failures, 0.0
+                return "closed", self._failures, 0.0, self._reason
             wait = max(0.0, self._open_until - self._monotonic())
-            return ("open" if wait else "half_open"), self._failures, wait
+            return ("open" if wait else "half_open"), self._failures, wait, self._reason
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerState:
-    """Where the breaker of one provider stands: `closed`, `open` or `half_open`."""
+    """Where the breaker of one provider stands: `closed`, `open` or `half_open`.
+
+    `reason` is how the last call failed, in the words of its error.
+    """
 
     provider: str
     base_url: str
     state: str
     failures: int
     retry_in_seconds: float
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine, text
 
-from app.alerts.facts import Followed, report_signals
-from app.alerts.judging import SignalFact
+from app.alerts.facts import Followed, load_signals, report_signals
+from app.alerts.judging import SignalFact, breaker_detail
 from app.alerts.measured import Measured, load_measured
 from app.alerts.outbox import Policy
 from app.alerts.rules import BREAKER_OPEN, CACHE_FALLBACK, RULES, Rule, Severity
@@ -85,9 +85,21 @@ def observe(house: House) -> list[SignalFact]:
     cache = house.cache_state()
     signals = [SignalFact(CACHE_FALLBACK, "", cache.reason)] * (cache.mode is CacheMode.FALLBACK)
     # A provider may be asked at several addresses; an open breaker says more than a half-open one.
-    states = sorted((one.state, one.provider) for one in breaker_states())
-    troubled = {provider: state for state, provider in states if state != "closed"}
-    return signals + [SignalFact(BREAKER_OPEN, name, state) for name, state in troubled.items()]
+    states = sorted(breaker_states(), key=lambda one: one.state)
+    troubled = {one.provider: one for one in states if one.state != "closed"}
+    return signals + [
+        SignalFact(BREAKER_OPEN, name, breaker_detail(one.state, one.reason))
+        for name, one in sorted(troubled.items())
+    ]
+
+
+def count_open_breakers(session: AnySession, house: House) -> dict[str, int]:
+    """How many processes leave a provider alone; 0 of the one in use where none does."""
+    counts = {house.settings.ingestion_provider: 0}
+    for signal in load_signals(session.connection()):
+        if signal.kind == BREAKER_OPEN and not signal.is_over:
+            counts[signal.subject] = counts.get(signal.subject, 0) + 1
+    return counts
 
 
 def order_of(house: House, webhook: Webhook | None, policy: Policy, *, now: datetime) -> WatchOrder:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
-from app.domain import RunStatus
 from app.errors import AppError, RunStopped
 from app.failpoints import reach
 from app.ingestion.context import Haul, Recorder, RunContext, RunOrder, StageCounts, StopSignal
@@ -23,17 +22,16 @@ from app.ingestion.run_row import (
     close_with_error,
     close_with_report,
 )
-from app.ingestion.validation import storable_text
 from app.logs import bind
-from app.metrics import observe_provider_call
+from app.metrics_counting import observe_provider_call
 from app.providers.base import ProviderContext, provider_class
+from app.services.failures import describe_failure
 from app.services.handover import hand_over
 from app.services.heartbeat import Heartbeat
 from app.services.outcome import Outcome, find_outcome
 from app.settings import ProviderSettings
 
 logger = logging.getLogger(__name__)
-MESSAGE_LENGTH = 2000
 Listener = Callable[[str, StageCounts | None], None]
 # The point of `app.failpoints` at the beginning of a stage.
 _POINTS = {
@@ -235,28 +233,6 @@ def _close_failed(
         logger.warning("run not closed", extra={"reason": type(trouble).__name__})
     else:
         execution.is_closed = True
-
-
-def describe_failure(error: Exception) -> tuple[RunStatus, str, str]:
-    """Status, class and a sentence for people; nothing that could hold a secret or a payload."""
-    if isinstance(error, RunStopped):
-        status = RunStatus.CANCELLED if error.reason == "cancelled" else RunStatus.FAILED
-        return status, error.reason, str(error)
-    if isinstance(error, AppError):
-        # A provider's own words may hold what PostgreSQL does not take.
-        return RunStatus.FAILED, type(error).__name__, storable_text(str(error), MESSAGE_LENGTH)
-    if isinstance(error, DBAPIError):
-        said = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
-        is_away = getattr(error.orig, "pgcode", None) is None
-        what = "could not be reached" if is_away else "refused the work"
-        return RunStatus.FAILED, "StorageError", f"The database {what}: {said[:300]}"
-    if isinstance(error, SQLAlchemyError):
-        return RunStatus.FAILED, "StorageError", "The database could not be reached."
-    return (
-        RunStatus.FAILED,
-        "UnexpectedError",
-        f"Something unforeseen went wrong ({type(error).__name__}); the log has the details.",
-    )
 
 
 def _log_end(report: RunReport) -> None:

@@ -41,7 +41,14 @@ _TURN = """
     WHERE j.last_at <= clock_timestamp() - make_interval(secs => :every)
     RETURNING true
 """
-_STATES = "SELECT name, last_at, last_by, duration_ms, trouble, succeeded_at FROM job_state"
+# How long ago it went well, by the clock that wrote that down.
+QUIET_SECONDS = """
+    CAST(extract(epoch FROM clock_timestamp() - coalesce(succeeded_at, last_at)) AS float)
+"""
+_STATES = f"""
+    SELECT name, last_at, last_by, duration_ms, trouble, {QUIET_SECONDS} AS quiet_seconds
+    FROM job_state
+"""  # noqa: S608 - the expression stands above
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,7 @@ class JobView:
     duration_ms: int | None
     trouble: str
     next_at: datetime | None
+    quiet_seconds: float | None = None  # since it last went well
 
 
 def record_job(
@@ -136,4 +144,5 @@ def _job(plan: JobPlan, state: object, every_seconds: float, *, is_on: bool) -> 
         duration_ms=getattr(state, "duration_ms", None),
         trouble=getattr(state, "trouble", ""),
         next_at=last_at + period if last_at and is_on else None,
+        quiet_seconds=getattr(state, "quiet_seconds", None),
     )

@@ -13,7 +13,10 @@ from app.database.base import AnySession
 from app.database.run_counts import RUN_COUNTS
 from app.domain import RunStatus
 from app.metrics import Metric, Sample
+from app.metrics_counting import observe_cache_mode, process_samples
 from app.models.followed import FOLLOWED_AGES
+from app.services.alert_deliveries import count_unsent
+from app.services.alert_watch import count_open_breakers
 from app.services.alerts import count_open_alerts
 from app.services.followed import followed_values
 from app.services.house import House
@@ -69,7 +72,7 @@ def load_samples(session: AnySession, house: House) -> list[MetricValue]:
     """Business and process numbers as plain values."""
     now = house.clock()
     _observe_cache(house)
-    samples = [*load_business(session, house), *metrics.process_samples()]
+    samples = [*load_business(session, house), *process_samples()]
     return [
         MetricValue(item.name, item.metric.kind.value, item.value, dict(item.labels), now)
         for item in samples
@@ -88,11 +91,11 @@ def load_scrape(session: AnySession, house: House) -> list[Sample]:
 
 def _observe_cache(house: House) -> None:
     state = house.cache_state()
-    metrics.observe_cache_mode(state.mode, state.since)
+    observe_cache_mode(state.mode, state.since)
 
 
 def load_business(session: AnySession, house: House) -> list[Sample]:
-    """What the tables say, in five queries, however many runs there were."""
+    """What the tables say, in seven queries, however many runs there were."""
     counts = session.execute(text(RUN_COUNTS)).all()
     return [
         *_run_samples(row for row in counts if row.kind == "run"),
@@ -103,6 +106,14 @@ def load_business(session: AnySession, house: House) -> list[Sample]:
         *(
             Sample(metrics.ALERTS_OPEN, count, {"severity": severity})
             for severity, count in count_open_alerts(session).items()
+        ),
+        *(
+            Sample(metrics.ALERT_DELIVERIES, count, {"status": status})
+            for status, count in count_unsent(session).items()
+        ),
+        *(
+            Sample(metrics.PROVIDER_BREAKER_OPEN, count, {"provider": provider})
+            for provider, count in count_open_breakers(session, house).items()
         ),
         Sample(metrics.DATABASE_UP, 1.0),
     ]

@@ -10,7 +10,9 @@ from app.ingestion.tick_row import INGESTION
 from app.models.followed import FOLLOWED_AGES
 from app.services.followed import followed_values
 from app.services.house import House
+from app.services.job_states import INGEST, QUIET_SECONDS
 from app.services.runs import EXPECTED_MS, RUN_COLUMNS, build_run
+from app.services.stall import stalled_for
 from app.services.state_sentence import FreshnessFacts, judge
 from app.services.views import AlertLine, Overview, SchedulePauseView
 
@@ -36,6 +38,7 @@ _FRESHNESS = f"""
                          o.fired_at DESC, o.id DESC LIMIT :alerts_shown) a) AS alerts,
            (SELECT to_jsonb(p) FROM schedule_pause p
             WHERE p.schedule = :schedule AND (p.until_at IS NULL OR p.until_at > :now)) AS pause,
+           (SELECT {QUIET_SECONDS} FROM job_state WHERE name = :ingest_job) AS quiet_seconds,
            f.followed_count, f.market_count, f.newest, f.oldest, f.late_count,
            (SELECT min(m.symbol) FROM unnest(f.late_ids, f.late_at) late (id, observed_at)
             JOIN market m ON m.id = late.id WHERE late.observed_at = f.oldest) AS oldest_symbol
@@ -60,6 +63,7 @@ def load_overview(session: AnySession, house: House) -> Overview:
     limit = freshness_limit(house, now)
     values = followed_values(settings) | {"late_before": now - limit}
     values |= {"schedule": INGESTION, "now": now, "alerts_shown": ALERTS_SHOWN}
+    values["ingest_job"] = INGEST
     fresh = session.execute(text(_FRESHNESS), values).one()
     facts = FreshnessFacts(
         fresh.market_count,
@@ -70,9 +74,10 @@ def load_overview(session: AnySession, house: House) -> Overview:
         followed_count=max(fresh.followed_count, len(values["symbols"])),
     )
     pause = _pause(fresh.pause)
+    quiet = stalled_for(house, fresh.quiet_seconds, now=now)
     schedule = settings.schedule
     return Overview(
-        state=judge(finished, facts, now=now, limit=limit, pause=pause),
+        state=judge(finished, facts, now=now, limit=limit, pause=pause, quiet=quiet),
         active_run=next((run for run in runs if run.is_active), None),
         last_run=finished[0] if finished else None,
         recent_runs=tuple(finished),
@@ -113,4 +118,5 @@ def _pause(row: dict[str, Any] | None) -> SchedulePauseView | None:
     if row is None:
         return None
     until = datetime.fromisoformat(row["until_at"]) if row["until_at"] else None
-    return SchedulePauseView(row["paused_by"], row["reason"], until)
+    paused_at = datetime.fromisoformat(row["paused_at"])
+    return SchedulePauseView(row["paused_by"], row["reason"], until, paused_at)

@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, text
 
@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 REASON_LENGTH = 500
 AUTHOR_LENGTH = 100
+LONGEST = timedelta(days=3660)
 _LOAD = """
     SELECT paused_at, paused_by, reason, until_at FROM schedule_pause
     WHERE schedule = :schedule AND (until_at IS NULL OR until_at > :now)
@@ -59,7 +60,7 @@ def pause_schedule(
     """Start no more runs for ticks, until `until` (aware) or until resumed; runs by hand still do.
 
     A second call replaces reason, author and end. Raises `InvalidRequest` for an empty reason or
-    author, or an end that is not in the future.
+    author, or an end that is not within the next ten years.
     """
     now = house.clock()
     values = {
@@ -107,4 +108,7 @@ def _future(until: datetime | None, now: datetime) -> datetime | None:
         raise InvalidRequest("The end of the pause needs a time zone, such as Z for UTC.")
     if until <= now:
         raise InvalidRequest("The end of the pause must lie in the future.")
+    # The last hours of year 9999 have no UTC.
+    if until > now + LONGEST:
+        raise InvalidRequest("The end of the pause must lie within ten years.")
     return until.astimezone(UTC)

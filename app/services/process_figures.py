@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from app import metrics
 from app.metrics import Metric, Sample
+from app.metrics_counting import GOOD_CALLS, process_samples
 
 _SERVER_ERRORS = "5"
 
@@ -51,7 +52,7 @@ class _Tally:
 
 def load_process_figures() -> ProcessFigures:
     """The figures as they stand; asks nothing of the database."""
-    samples = metrics.process_samples()
+    samples = process_samples()
     return ProcessFigures(
         routes=_figures(samples, metrics.HTTP_REQUESTS, metrics.HTTP_REQUEST_DURATION),
         providers=_figures(samples, metrics.PROVIDER_CALLS, metrics.PROVIDER_CALL_DURATION),
@@ -106,7 +107,7 @@ def _subject(sample: Sample) -> str:
 def _is_error(labels: Mapping[str, str]) -> bool:
     if "status" in labels:
         return labels["status"].startswith(_SERVER_ERRORS)
-    return labels["outcome"] not in metrics.GOOD_CALLS
+    return labels["outcome"] not in GOOD_CALLS
 
 
 def _add_bucket(tally: _Tally, bound: float, count: float) -> None:

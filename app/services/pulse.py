@@ -3,7 +3,7 @@
 import threading
 import time
 
-from app.metrics import observe_job
+from app.metrics_counting import observe_job
 
 
 class Pulse:

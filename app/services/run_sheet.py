@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from app.database.base import AnySession
 from app.domain import RunStatus
+from app.services.rejected_rows import RejectedFilter
 from app.services.run_changes import (
     RunChanges,
     RunRelatives,
@@ -63,9 +64,15 @@ class RunSheet:
     changes: RunChanges | None = None
 
 
-def load_run_sheet(session: AnySession, run_id: str, *, level: str = "info") -> RunSheet:
+def load_run_sheet(
+    session: AnySession,
+    run_id: str,
+    *,
+    level: str = "info",
+    rejected: RejectedFilter | None = None,
+) -> RunSheet:
     """One run in five queries at most; `NotFound` for an unknown id."""
-    detail = load_run(session, run_id)
+    detail = load_run(session, run_id, rejected=rejected)
     run = detail.run
     log = load_log_tail(session, run_id, level=level)
     if run.is_active:

@@ -5,24 +5,29 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, RowMapping, text
+from sqlalchemy import RowMapping, text
 
 from app.database.base import AnySession
 from app.domain import MarketProblem, RunStatus, Trigger
 from app.errors import InvalidRequest, NotFound
 from app.ingestion.stages import TITLES
 from app.services.paging import check_limit, read_cursor, write_cursor
+from app.services.rejected_rows import (
+    SET_ASIDE,
+    RejectedFilter,
+    RejectedPage,
+    load_rejected,
+    order_reasons,
+)
 from app.services.views import (
     Counts,
     LostAttemptView,
-    RejectedRowView,
     RunDetail,
     RunPage,
     RunView,
     StageView,
 )
 
-REJECTED_SHOWN = 100
 NEWEST_FIRST = "ORDER BY started_at DESC, id DESC"
 AFTER_CURSOR = "(started_at, id) < (CAST(:after AS timestamptz), CAST(:last AS uuid))"
 # Each status by its own index: however long nothing but failures came, 40 runs are looked at.
@@ -92,10 +97,16 @@ def read_run_cursor(cursor: str | None) -> dict[str, Any]:
     return {"after": _instant(after[0]), "last": _run_uuid(after[1])} if after else {}
 
 
-def load_run(session: AnySession, run_id: str) -> RunDetail:
-    """One run with its stages and first 100 rejected rows; `NotFound` for an unknown id."""
+def load_run(
+    session: AnySession, run_id: str, *, rejected: RejectedFilter | None = None
+) -> RunDetail:
+    """One run with its stages and 100 rejected rows, the first ones unless `rejected` says else.
+
+    `NotFound` for an unknown id, `InvalidRequest` for a bad cursor.
+    """
     statement = text(
-        f"{RUN_COLUMNS}, problems, {EXPECTED_MS} AS expected_ms, {_STAGES} AS stages "
+        f"{RUN_COLUMNS}, problems, rejected_reasons, {EXPECTED_MS} AS expected_ms, "
+        f"{_STAGES} AS stages, {SET_ASIDE} AS set_aside "
         "FROM ingestion_run WHERE id = :id"
     )
     values = {"id": known_uuid(run_id)}
@@ -103,11 +114,17 @@ def load_run(session: AnySession, run_id: str) -> RunDetail:
     if row is None:
         raise NotFound(f"There is no run {run_id}.")
     run = build_run(row)
+    page = RejectedPage()
+    if run.counts.rejected:
+        page = load_rejected(session, values["id"], rejected or RejectedFilter())
     return RunDetail(
         run=run,
         stages=_stages(run, row["stages"]),
-        rejected=_load_rejected(session, values) if run.counts.rejected else (),
+        rejected=page.rows,
         lost_attempts=_load_lost_attempts(session, values) if run.attempt > 1 else (),
+        rejected_reasons=order_reasons(row["rejected_reasons"]),
+        rejected_cursor=page.next_cursor,
+        set_aside=tuple(row["set_aside"]),
     )
 
 
@@ -194,19 +211,6 @@ def _load_lost_attempts(session: AnySession, values: dict[str, Any]) -> tuple[Lo
         "WHERE run_id = :id ORDER BY attempt"
     )
     return tuple(LostAttemptView(**row._mapping) for row in session.execute(statement, values))
-
-
-def _load_rejected(session: AnySession, values: dict[str, Any]) -> tuple[RejectedRowView, ...]:
-    statement = text(
-        "SELECT kind, symbol, provider_id, reason, detail, raw, observed_at FROM rejected_row "
-        "WHERE run_id = :id ORDER BY id LIMIT :limit"
-    )
-    rows = session.execute(statement, values | {"limit": REJECTED_SHOWN})
-    return tuple(_rejected(row) for row in rows)
-
-
-def _rejected(row: Row[Any]) -> RejectedRowView:
-    return RejectedRowView(**row._mapping)
 
 
 def known_uuid(run_id: str) -> UUID:

@@ -1,7 +1,7 @@
 """The schedule as people see and steer it: its words, its next ticks, what became of the last."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -15,6 +15,7 @@ from app.ingestion.tick_row import INGESTION
 from app.services.house import House
 from app.services.job_states import INGEST, JobView, load_jobs
 from app.services.pauses import PauseView, load_pause, pause_schedule, resume_schedule
+from app.services.stall import stalled_for
 from app.services.ticks import TickOutcome, run_due_tick
 
 __all__ = [
@@ -73,7 +74,10 @@ class UpcomingTicks:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleView:
-    """The schedule of the ingestion with its last ticks, newest first, and its jobs."""
+    """The schedule of the ingestion with its last ticks, newest first, and its jobs.
+
+    `stalled` is how long nothing has looked for a due tick, None while all is well.
+    """
 
     upcoming: UpcomingTicks
     is_enabled: bool
@@ -81,6 +85,7 @@ class ScheduleView:
     pause: PauseView | None
     ticks: tuple[TickView, ...]
     jobs: tuple[JobView, ...]
+    stalled: timedelta | None = None
 
     @property
     def is_paused(self) -> bool:
@@ -99,6 +104,7 @@ def load_schedule(session: AnySession, house: House, *, ticks: int = 50) -> Sche
     jobs = load_jobs(
         session, every_seconds=settings.scheduler_poll_seconds, is_on=settings.scheduler_enabled
     )
+    quiet = {job.name: job.quiet_seconds for job in jobs}
     return ScheduleView(
         upcoming=upcoming,
         is_enabled=settings.scheduler_enabled,
@@ -106,6 +112,7 @@ def load_schedule(session: AnySession, house: House, *, ticks: int = 50) -> Sche
         pause=load_pause(session.connection(), now=now),
         ticks=last,
         jobs=tuple(_with_ticks(job, last, upcoming) for job in jobs),
+        stalled=stalled_for(house, quiet.get(INGEST), now=now),
     )
 
 

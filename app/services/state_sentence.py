@@ -13,6 +13,23 @@ from app.domain import RunStatus
 from app.services.views import HealthState, RunView, SchedulePauseView
 
 _HTTP_STATUS = re.compile(r"\bHTTP[ /]*(?:status )?(\d{3})\b", re.IGNORECASE)
+_STALL_ADVICE = (
+    "Restart Tapedeck; the log of its web processes says why it stopped. "
+    "Ingest now works meanwhile."
+)
+_LATE_ADVICE = "Ingest now brings what the provider has; if nothing is newer, ask the provider why."
+_NO_NEXT = "The schedule is paused, so there is no next run until it is resumed."
+_NAMELESS_ADVICE = "Open the run: its stages and its log say where it broke off."
+_ADVICE = {
+    "TransientProviderError": "The next run tries again. "
+    "If that fails too, see whether the provider itself is in trouble.",
+    "PermanentProviderError": "This does not pass by itself: "
+    "correct the setting or the market that the message names.",
+    "PlanLimitError": "This does not pass by itself: follow fewer markets, run less often, "
+    "or use another plan.",
+    "StorageError": "See whether PostgreSQL is well and has room; the next run tries again.",
+    "StorageConflict": "The next run tries again.",
+}
 _BAD = (RunStatus.FAILED, RunStatus.ABANDONED)
 _GOOD = (RunStatus.SUCCEEDED, RunStatus.PARTIAL)
 
@@ -39,26 +56,38 @@ def judge(
     now: datetime,
     limit: timedelta,
     pause: SchedulePauseView | None = None,
+    quiet: timedelta | None = None,
 ) -> HealthState:
     """The state of the data by its age, the finished runs (newest first) and a pause in force.
 
-    Runs that failed are worse than a pause, a pause explains late data.
+    A scheduler that was `quiet` for too long is worse than all, for nothing gets better by itself;
+    runs that failed are worse than a pause, a pause explains late data.
     """
     failed = _failed_in_a_row(finished)
+    if quiet is not None:
+        data = _lateness(fresh, now=now, limit=limit) or _freshness(fresh, now=now)
+        headline = f"{data}: the scheduler stopped {format_age(quiet)} ago"
+        reason = "No run starts by itself."
+        return HealthState("stalled", headline, reason, _STALL_ADVICE)
     if not finished and not fresh.market_count:
         reason = pause.words if pause else "No run has finished so far."
         level = "paused" if pause else "empty"
         return HealthState(level, "nothing has been collected yet", reason)
     late = _lateness(fresh, now=now, limit=limit)
+    late_since = fresh.oldest + limit if late and fresh.oldest else None
     cause = _failure(finished, failed) or _pause(pause)
     if failed:
         headline = f"{late or _freshness(fresh, now=now)}: {cause}"
-        return HealthState("failing", headline, finished[0].error_message or "")
+        reason = finished[0].error_message or ""
+        advice = _ADVICE.get(finished[0].error_class or "", _NAMELESS_ADVICE)
+        advice = f"{_NO_NEXT} {advice}" if pause else advice
+        return HealthState("failing", headline, reason, advice, finished[failed - 1].finished_at)
     if pause:
         headline = f"{late or _freshness(fresh, now=now)}: {cause}"
-        return HealthState("paused", headline, pause.words)
+        return HealthState("paused", headline, pause.words, _pause_advice(pause), pause.paused_at)
     if late:
-        return HealthState("late", f"{late}: {_silence(finished, now)}", _partial(finished))
+        headline = f"{late}: {_silence(finished, now)}"
+        return HealthState("late", headline, _partial(finished), _LATE_ADVICE, late_since)
     return HealthState("good", _freshness(fresh, now=now), _partial(finished))
 
 
@@ -117,6 +146,11 @@ def _pause(pause: SchedulePauseView | None) -> str:
     if pause.until_at is None:
         return "the schedule is paused until somebody resumes it"
     return f"the schedule is paused until {pause.until_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _pause_advice(pause: SchedulePauseView) -> str:
+    ends = "It ends by itself; r" if pause.until_at else "R"
+    return f"{ends}esume it on the page of the schedule when its reason is over."
 
 
 def _silence(finished: Sequence[RunView], now: datetime) -> str:

@@ -1,5 +1,6 @@
 """The plain values that services hand to every face: pages, fragments, JSON and the shell."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -98,12 +99,19 @@ class LostAttemptView:
 
 @dataclass(frozen=True, slots=True)
 class RunDetail:
-    """A run with its stages in order and its first rejected rows (`run.counts.rejected` in all)."""
+    """A run with its stages in order and some of its rejected rows (`run.counts.rejected` in all).
+
+    `rejected_reasons` counts all of them, the most frequent reason first; `set_aside` are the
+    markets whose own row was among them. `rejected_cursor` asks for the rows that follow.
+    """
 
     run: RunView
     stages: tuple[StageView, ...]
     rejected: tuple[RejectedRowView, ...]
     lost_attempts: tuple[LostAttemptView, ...] = ()
+    rejected_reasons: Mapping[str, int] = field(default_factory=dict)
+    rejected_cursor: str | None = None
+    set_aside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,14 +278,17 @@ class CandleView:
 
 @dataclass(frozen=True, slots=True)
 class HealthState:
-    """Whether the data is good now: level is good, late, failing, empty or paused.
+    """Whether the data is good now: level is good, late, failing, stalled, empty or paused.
 
-    `headline` goes on after the level's word, `reason` is a sentence of its own or empty.
+    `headline` goes on after the level's word, `reason` is a sentence of its own or empty; `advice`
+    says what to do. `since` is when it began, where that is known.
     """
 
     level: str
     headline: str
     reason: str
+    advice: str = ""
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +298,7 @@ class SchedulePauseView:
     paused_by: str
     reason: str
     until_at: datetime | None
+    paused_at: datetime | None = None
 
     @property
     def words(self) -> str:

@@ -10,12 +10,14 @@ from typing import Any, Self, TypeVar
 from app.domain import DAY, WEEK, AssetType, Granularity, RunStatus, Trigger
 from app.errors import InvalidRequest
 from app.services.market_search import Freshness, MarketFilter
+from app.services.rejected_rows import RejectedFilter
 from app.services.run_search import RunFilter
 
 Choice = TypeVar("Choice", bound=StrEnum)
 # Where the largest is what people look for first.
 _DESCENDING_FIRST = frozenset({"price", "volume", "roi_1h", "roi_24h", "roi_7d", "roi_30d"})
 LONGEST_SEARCH = 100
+LONGEST_CODE = 200
 _PLAIN_NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
 
 
@@ -130,21 +132,40 @@ class RunQuery:
 
 @dataclass(frozen=True, slots=True)
 class RunSheetQuery:
-    """What of one run to show: log lines of `level` and worse, markets that moved by `moved` %."""
+    """What of one run to show: log lines of `level` and worse, markets that moved by `moved` %.
+
+    And of its rejected rows those of `reason`, and of these the ones `after` a cursor.
+    """
 
     level: LogLevel = LogLevel.INFO
     moved: Move | None = None
+    reason: str | None = None
+    after: str | None = None
 
     @classmethod
     def read(cls, args: Mapping[str, str]) -> Self:
         """The query of an address; InvalidRequest where a choice does not exist."""
-        level = read_choice(LogLevel, "level", args) or LogLevel.INFO
-        return cls(level=level, moved=read_choice(Move, "moved", args))
+        return cls(
+            level=read_choice(LogLevel, "level", args) or LogLevel.INFO,
+            moved=read_choice(Move, "moved", args),
+            reason=_code("reason", args),
+            after=args.get("after") or None,
+        )
+
+    @property
+    def rejected(self) -> RejectedFilter:
+        """Which rejected rows, as the service takes it."""
+        return RejectedFilter(reason=self.reason, cursor=self.after)
 
     def address(self, **changes: str | None) -> dict[str, Any]:
         """The arguments of an address with these choices and `changes`."""
         level = None if self.level is LogLevel.INFO else self.level
-        kept: dict[str, str | None] = {"level": level, "moved": self.moved}
+        kept: dict[str, str | None] = {
+            "level": level,
+            "moved": self.moved,
+            "reason": self.reason,
+            "after": self.after,
+        }
         return _without_blanks(kept | changes)
 
 
@@ -215,6 +236,13 @@ def read_symbols(text: str) -> tuple[str, ...]:
 
 def _without_blanks(args: Mapping[str, object]) -> dict[str, Any]:
     return {name: str(value) for name, value in args.items() if value}
+
+
+def _code(name: str, args: Mapping[str, str]) -> str | None:
+    given = args.get(name, "")[:LONGEST_CODE]
+    if not given.isprintable():
+        raise InvalidRequest(f"{name} must be a code such as price_missing.")
+    return given or None
 
 
 def _words(text: str) -> str:

@@ -10,16 +10,18 @@ from werkzeug.wrappers import Response
 from app.alerts.rules import RULES, Severity
 from app.errors import InvalidRequest, NotFound
 from app.extensions import db
+from app.services.alert_deliveries import (
+    load_deliveries,
+    load_delivery,
+    load_receiver,
+    replay_deliveries,
+    send_test,
+)
 from app.services.alert_views import DeliveryDetail
 from app.services.alert_watch import load_rules
 from app.services.alerts import (
     load_alerts,
-    load_deliveries,
-    load_delivery,
     load_open_alerts,
-    load_receiver,
-    replay_deliveries,
-    send_test,
     snooze_alert,
 )
 from app.web.addresses import read_choice
@@ -64,15 +66,43 @@ class AlertQuery:
         return {name: str(value) for name, value in kept.items() if value}
 
 
+@dataclass(frozen=True, slots=True)
+class SnoozeForm:
+    """The form of a snooze as it was filled in for an alert; `problem` is what is wrong with it.
+
+    Without a problem `about` names what was snoozed.
+    """
+
+    alert_id: int
+    minutes: str = ""
+    reason: str = ""
+    about: str = ""
+    problem: str = ""
+    field: str = "minutes"
+
+    @classmethod
+    def submit(cls, alert_id: int, form: Mapping[str, str]) -> Self:
+        """Snooze as the form says, or say what is wrong with it; NotFound for no such alert."""
+        minutes = form.get("minutes", "").strip()[:20]
+        reason = form.get("reason", "")[:LONGEST_REASON]
+        try:
+            alert = snooze_alert(
+                db.session,
+                house(),
+                alert_id,
+                minutes=read_minutes(form),
+                author=REQUESTED_BY,
+                reason=reason,
+            )
+        except InvalidRequest as error:
+            return cls(alert_id, minutes, reason, problem=str(error))
+        return cls(alert_id, minutes, reason, about=f"{alert.title} {alert.subject}".strip())
+
+
 @alerts.get("")
 def now() -> str:
     """What is wrong now, and where people are told of it."""
-    return render_template(
-        "pages/alerts.html",
-        alerts=load_open_alerts(db.session, house()),
-        receiver=load_receiver(db.session, house()),
-        snoozes=SNOOZES,
-    )
+    return _open_page()
 
 
 @alerts.get("/history")
@@ -119,21 +149,14 @@ def delivery(delivery_id: str) -> str:
 
 
 @alerts.post("/<alert_id>/snooze")
-def snooze(alert_id: str) -> Response:
+def snooze(alert_id: str) -> Response | tuple[str, int]:
     """Tell nobody of this rule and subject for a while; 0 minutes end that."""
-    minutes = read_minutes(request.form)
-    reason = request.form.get("reason", "")[:LONGEST_REASON]
-    alert = snooze_alert(
-        db.session,
-        house(),
-        read_alert_id(alert_id),
-        minutes=minutes,
-        author=REQUESTED_BY,
-        reason=reason,
-    )
-    about = f"{alert.title} {alert.subject}".strip()
-    words = f"Nobody is told of “{about}” for now." if minutes else f"“{about}” is told of again."
-    flash(words, "info")
+    asked = SnoozeForm.submit(read_alert_id(alert_id), request.form)
+    if asked.problem:
+        return _open_page(asked), 422
+    ends = int(asked.minutes) == 0
+    told = f"“{asked.about}” is told of again."
+    flash(told if ends else f"Nobody is told of “{asked.about}” for now.", "info")
     return redirect(url_for(".now"), code=303)
 
 
@@ -177,6 +200,16 @@ def read_minutes(form: Mapping[str, str]) -> int:
     if not given.isascii() or not given.isdigit() or len(given) > 9:
         raise InvalidRequest("minutes must be a whole number.")
     return int(given)
+
+
+def _open_page(refused: SnoozeForm | None = None) -> str:
+    return render_template(
+        "pages/alerts.html",
+        alerts=load_open_alerts(db.session, house()),
+        receiver=load_receiver(db.session, house()),
+        snoozes=SNOOZES,
+        refused=refused,
+    )
 
 
 def _told(detail: DeliveryDetail) -> str:

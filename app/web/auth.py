@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import logging
+import re
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -37,6 +38,7 @@ BADGES: Final = frozenset({"machines.badge_svg", "machines.badge_json"})
 KEYED_ENDPOINTS: Final = BADGES | {"machines.scrape"}
 _EXTENSION = "tapedeck_doors"
 _RECORD = "operator"
+_ORIGIN = re.compile("^https?://[^/]*")
 
 auth = Blueprint("auth", __name__)
 
@@ -199,14 +201,18 @@ def _guard_api(key: bytes) -> None:
 def _ask_to_log_in() -> ResponseReturnValue:
     if request.path.startswith("/fragments/"):
         # A fragment must not be replaced by the form: the whole page goes to it.
-        return Response(status=401, headers={"HX-Redirect": "/login"})
+        return Response(status=401, headers={"HX-Redirect": _login_address(_shown_page())})
     if request.method not in SAFE_METHODS:
         return redirect("/login", 303)
-    return redirect(_login_address(), 303)
+    return redirect(_login_address(request.full_path.rstrip("?")), 303)
 
 
-def _login_address() -> str:
-    target = request.full_path.rstrip("?")
+def _shown_page() -> str:
+    """The address of the page that asked for a fragment, as htmx tells it."""
+    return safe_path(_ORIGIN.sub("", request.headers.get("HX-Current-URL", "")).partition("#")[0])
+
+
+def _login_address(target: str) -> str:
     return "/login" if target == "/" else f"/login?next={quote(target, safe='/')}"
 
 

@@ -11,9 +11,11 @@ _COLOURS = {
     "good": "#136f3a",
     "late": "#825400",
     "failing": "#b0261d",
+    "stalled": "#b0261d",
     "unreachable": "#b0261d",
 }
 _IDLE = "#625b50"
+_ERRORS = ("failing", "stalled", "unreachable")
 _PADDING = 7
 # The mean width of a letter at 11 px; the text is then fitted to its box exactly.
 _LETTER = 6.6
@@ -39,8 +41,8 @@ class Badge:
 
     @classmethod
     def of(cls, level: str) -> Self:
-        """The badge of a state: good, late, failing, empty, paused or unreachable."""
-        return cls(level, _COLOURS.get(level, _IDLE), level in ("failing", "unreachable"))
+        """The badge of a state: good, late, failing, stalled, empty, paused or unreachable."""
+        return cls(level, _COLOURS.get(level, _IDLE), level in _ERRORS)
 
     @property
     def shield(self) -> dict[str, Any]:

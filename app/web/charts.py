@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
+from itertools import pairwise
 
 from markupsafe import Markup
 
@@ -20,6 +21,7 @@ from app.web.words import cause_words
 
 _LEAST_WIDTH = 0.8
 _SPARK_MARGIN = 6
+_BEYOND = 9  # how far outside a drawing the hidden parts of its lines lie
 _NOTHING = Markup("")
 _SPARKLINE = Shape(
     '<svg class="spark {}" viewBox="0 0 {} {}" width="{}" height="{}" role="img"'
@@ -54,15 +56,15 @@ def _columns(count: int, width: int) -> tuple[int, ...]:
     return tuple(round(_SPARK_MARGIN + index * step) for index in range(count))
 
 
-def _rows(values: Sequence[float], height: int) -> list[int]:
+def _rows(values: Sequence[float], height: int, *, margin: int = _SPARK_MARGIN) -> list[int]:
     """The heights of a line's points; a constant series lies in the middle."""
     lowest, highest = min(values), max(values)
     span = highest - lowest
     if not span:
         return [height // 2] * len(values)
-    scale = (height - 2 * _SPARK_MARGIN) / span
+    scale = (height - 2 * margin) / span
     # Half a step more than the margin: cutting off rounds then.
-    top = _SPARK_MARGIN + 0.5
+    top = margin + 0.5
     return [int(top + scale * (highest - value)) for value in values]
 
 
@@ -105,46 +107,42 @@ def stage_bar(stage: StageView, started_at: datetime, total_ms: float) -> Markup
     return _bar(offset=min(offset, 100 - width), width=width, status=stage.status)
 
 
-def candle_line(candles: Sequence[ChartCandle], *, width: int = 960, height: int = 280) -> Markup:
+def candle_line(candles: Sequence[ChartCandle], *, width: int = 1920, height: int = 560) -> Markup:
     """The closes of candles, oldest first, as a filled line with lowest and highest price."""
     closes = [float(candle.close) for candle in candles]
     if len(closes) < 2:
         return Markup("")
-    placed = _place(closes, width=width, height=height, margin=18)
-    area = f"{placed[0][0]},{height} {_join(placed)} {placed[-1][0]},{height}"
+    rows = _rows(closes, height, margin=36)
     lowest, highest = (pick(candles, key=lambda candle: candle.close).close for pick in (min, max))
     return Markup(
         '<svg class="line-chart {}" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img"'
-        ' aria-label="{}; lowest close {}, highest {}"><polygon points="{}"/>'
-        '<polyline points="{}"/></svg>'
+        ' aria-label="{}; lowest close {}, highest {}"><path d="{}"/></svg>'
         '<p class="line-chart-range"><span>high {}</span><span>low {}</span></p>'
     ).format(
         _direction(closes), width, height, _describe(closes),
-        price_text(lowest), price_text(highest), area, _join(placed),
+        price_text(lowest), price_text(highest),
+        _area(rows, width=width, edge=height + _BEYOND),
         price_text(highest), price_text(lowest),
     )  # fmt: skip
 
 
-def drawdown_line(candles: Sequence[ChartCandle], *, width: int = 960, height: int = 120) -> Markup:
+def drawdown_line(
+    candles: Sequence[ChartCandle], *, width: int = 1920, height: int = 240
+) -> Markup:
     """How far each close of candles, oldest first, lies under the highest close before it."""
     depths = _drawdowns([float(candle.close) for candle in candles])
     if len(depths) < 2:
         return Markup("")
     deepest = min(depths)
-    step = width / (len(depths) - 1)
     # A scale of its own: the deepest point lies at the bottom.
-    points = [
-        (round(place * step, 1), abs(round(height * depth / deepest if deepest else 0, 1)))
-        for place, depth in enumerate(depths)
-    ]
+    rows = [round(height * depth / deepest if deepest else 0) for depth in depths]
     return Markup(
         '<svg class="line-chart drawdown down" viewBox="0 0 {} {}" preserveAspectRatio="none"'
-        ' role="img" aria-label="Drawdown: deepest {}, now {}">'
-        '<polygon points="0,0 {} {},0"/><polyline points="{}"/></svg>'
+        ' role="img" aria-label="Drawdown: deepest {}, now {}"><path d="{}"/></svg>'
         '<p class="line-chart-range"><span>0 %</span><span>{}</span></p>'
     ).format(
-        width, height, _depth_text(deepest), _depth_text(depths[-1]), _join(points), width,
-        _join(points), _depth_text(deepest),
+        width, height, _depth_text(deepest), _depth_text(depths[-1]),
+        _area(rows, width=width, edge=-_BEYOND), _depth_text(deepest),
     )  # fmt: skip
 
 
@@ -208,21 +206,19 @@ def _share(part: float, whole: float) -> float:
     return max(_LEAST_WIDTH, min(100.0, 100 * part / whole))
 
 
-def _place(
-    values: Sequence[float], *, width: int, height: int, margin: int
-) -> list[tuple[float, float]]:
-    """Spread the values over the drawing; a constant series lies in the middle."""
-    lowest, highest = min(values), max(values)
-    span = highest - lowest
-    step = (width - 2 * margin) / (len(values) - 1)
-    room = height - 2 * margin
-    return [
-        (
-            round(margin + index * step, 1),
-            round(margin + (room * (highest - value) / span if span else room / 2), 1),
-        )
-        for index, value in enumerate(values)
+def _area(rows: Sequence[int], *, width: int, edge: int) -> str:
+    """A path over the whole width through these heights, closed by `edge`.
+
+    Its ends and `edge` lie outside the drawing, so that only the line itself is seen drawn. Steps
+    in whole numbers are the shortest way to say a path.
+    """
+    columns = [round(width * place / (len(rows) - 1)) for place in range(len(rows))]
+    steps = [
+        f"{x - before_x}{y - before_y:+d}"
+        for (before_x, before_y), (x, y) in pairwise(zip(columns, rows, strict=True))
     ]
+    line = " ".join(steps).replace("+", " ")
+    return f"M{-_BEYOND} {edge}V{rows[0]}h{_BEYOND}l{line}h{_BEYOND}V{edge}z"
 
 
 def _drawdowns(closes: Sequence[float]) -> list[float]:
@@ -236,10 +232,6 @@ def _drawdowns(closes: Sequence[float]) -> list[float]:
 
 def _depth_text(depth: float) -> str:
     return f"−{-depth:.1f} %" if depth <= -0.05 else "0 %"
-
-
-def _join(points: Sequence[tuple[float, float]]) -> str:
-    return " ".join([f"{x:g},{y:g}" for x, y in points])
 
 
 def _direction(values: Sequence[float]) -> str:

@@ -52,6 +52,7 @@ _NO_VALUE = Shape(
 )
 _DURATION = Shape('<time datetime="PT{}S" title="{} ms">{}</time>')
 _TIME = Shape('<time class="{}" datetime="{}" title="{}">{}</time>')
+_MINUTE = Shape('<time datetime="{}">{}</time>')
 _TITLE = Shape(' title="{}"')
 _NAME = Shape("<bdi{}>{}</bdi>")
 # The stylesheet puts the arrow in front; the sign says the same in the text.
@@ -86,6 +87,7 @@ def init_app(app: Flask) -> None:
         countdown=countdown,
         instant=instant,
         clock=clock,
+        minute=minute,
         name=name,
         level_words=level_words,
         status_words=status_words,
@@ -204,6 +206,12 @@ def clock(value: datetime) -> Markup:
     return _time(value, f"{value.astimezone(UTC):%H:%M:%S} UTC", "instant")
 
 
+def minute(value: datetime) -> Markup:
+    """An instant to the minute, for a column that says UTC: `2026-11-01 14:05`."""
+    utc = value.astimezone(UTC)
+    return _MINUTE(f"{utc:%Y-%m-%dT%H:%M}Z", f"{utc:%Y-%m-%d %H:%M}")
+
+
 def name(text: str | None, limit: int = 48) -> Markup:
     """A provider's text cleaned of what cannot be seen, cut, and isolated from its surroundings."""
     shown = clean_name(text or "", limit=limit)
@@ -224,7 +232,7 @@ def _delta(value: Decimal, *, unit: str) -> Markup:
 
 def _number(value: Decimal, text: str) -> Markup:
     full = exact(value)
-    if full == text:
+    if full == text.replace(",", ""):
         return _NUMBER(text)
     if not any("₀" <= char <= "₉" for char in text):
         return _ROUNDED(full, text)

@@ -73,7 +73,7 @@ def runs() -> str:
 def run(run_id: str) -> Response:
     """One run in full; announces its end."""
     query = RunSheetQuery.read(request.args)
-    sheet = load_run_sheet(db.session, run_id, level=query.level)
+    sheet = load_run_sheet(db.session, run_id, level=query.level, rejected=query.rejected)
     progress = RunProgress.of(sheet.detail, now=house().clock())
     body = render_template(
         "fragments/_run.html", sheet=sheet, detail=sheet.detail, progress=progress, query=query

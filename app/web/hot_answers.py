@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from flask import request
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.metrics import observe_cache_read
+from app.metrics_counting import observe_cache_read
 from app.services.data_version import DataVersion, Versions
 from app.web.request_log import (
     REQUEST_ID_HEADER,

@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, jsonify
 
 from app.extensions import db
-from app.metrics import PROMETHEUS_CONTENT_TYPE, render_prometheus
+from app.metrics_exposition import PROMETHEUS_CONTENT_TYPE, render_prometheus
 from app.services.about import load_level
 from app.services.metrics import load_scrape
 from app.web.badges import Badge, draw_badge

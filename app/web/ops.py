@@ -37,6 +37,7 @@ ops = Blueprint("ops", __name__)
 
 SETTINGS = "tapedeck_settings"
 LONGEST_EXPRESSION = 200
+LONGEST_FIELD = 500
 MOST_MINUTES = 366 * 24 * 60
 KEPT = "kept"
 
@@ -72,6 +73,45 @@ class Preview:
         return cls(expression=expression, timezone=timezone, upcoming=found)
 
 
+# How the message begins that is about a field of the form.
+_ABOUT = {
+    "reason": "The reason",
+    "author": "The author",
+    "minutes": "The length",
+    "until": "The end",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PauseForm:
+    """The form of a pause as it was filled in; `problem` is what is wrong with its `field`."""
+
+    reason: str = ""
+    author: str = ""
+    minutes: str = ""
+    until: str = ""
+    problem: str = ""
+    field: str = ""
+
+    @classmethod
+    def submit(cls, form: Mapping[str, str]) -> Self:
+        """Pause the schedule as the form says, or say what is wrong with it."""
+        kept = {name: form.get(name, "").strip()[:LONGEST_FIELD] for name in _ABOUT}
+        try:
+            pause_schedule(
+                db.session,
+                house(),
+                reason=form.get("reason", ""),
+                author=form.get("author", "").strip() or REQUESTED_BY,
+                until=read_end(form, now=house().clock()),
+            )
+        except InvalidRequest as error:
+            message = str(error)
+            field = next(name for name, start in _ABOUT.items() if message.startswith(start))
+            return cls(**kept, problem=message, field=field)
+        return cls(**kept)
+
+
 @ops.get("/operations")
 def operations() -> str:
     """How the operation went over a stretch of time, and what the processes counted."""
@@ -95,23 +135,15 @@ def operations() -> str:
 def schedule() -> tuple[str, int]:
     """When runs are due, what became of the last ticks, and the jobs."""
     preview = Preview.read(request.args)
-    page = render_template(
-        "pages/schedule.html", schedule=load_schedule(db.session, house()), preview=preview
-    )
-    return page, 422 if preview.problem else 200
+    return _schedule_page(preview), 422 if preview.problem else 200
 
 
 @ops.post("/schedule/pause")
-def pause() -> Response:
+def pause() -> Response | tuple[str, int]:
     """Start no more runs for ticks, until an end or until somebody resumes."""
-    form = request.form
-    pause_schedule(
-        db.session,
-        house(),
-        reason=form.get("reason", ""),
-        author=form.get("author", "").strip() or REQUESTED_BY,
-        until=read_end(form, now=house().clock()),
-    )
+    asked = PauseForm.submit(request.form)
+    if asked.problem:
+        return _schedule_page(Preview(), asked), 422
     flash("The schedule is paused. Runs by hand still work.", "warning")
     return redirect(url_for(".schedule"), code=303)
 
@@ -165,6 +197,15 @@ def read_end(form: Mapping[str, str], *, now: datetime) -> datetime | None:
     if not minutes.isascii() or not minutes.isdigit() or not 0 < int(minutes[:9]) <= MOST_MINUTES:
         raise InvalidRequest("The length of the pause must be 1 minute to 366 days.")
     return now + timedelta(minutes=int(minutes[:9]))
+
+
+def _schedule_page(preview: Preview, refused: PauseForm | None = None) -> str:
+    return render_template(
+        "pages/schedule.html",
+        schedule=load_schedule(db.session, house()),
+        preview=preview,
+        refused=refused,
+    )
 
 
 def _loaded() -> LoadedSettings:

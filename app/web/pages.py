@@ -93,7 +93,7 @@ def show_active_run(error: RunAlreadyActive) -> Response:
 def run(run_id: str) -> str:
     """One run in full."""
     query = RunSheetQuery.read(request.args)
-    sheet = load_run_sheet(db.session, run_id, level=query.level)
+    sheet = load_run_sheet(db.session, run_id, level=query.level, rejected=query.rejected)
     progress = RunProgress.of(sheet.detail, now=house().clock())
     return render_template(
         "pages/run.html", sheet=sheet, detail=sheet.detail, progress=progress, query=query
@@ -151,6 +151,8 @@ def load_shown_chart(symbol: str, query: CandleQuery) -> CandleChart:
         db.session,
         symbol,
         granularity=query.granularity,
+        start=query.range.start,
+        end=query.range.end,
         span=query.range.span,
         points=SHOWN_POINTS,
     )

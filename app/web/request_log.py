@@ -10,7 +10,7 @@ from typing import Any
 from flask import Flask, Response, g, request
 
 from app.logs import bind
-from app.metrics import observe_request
+from app.metrics_counting import observe_request
 
 logger = logging.getLogger(__name__)
 

@@ -30,6 +30,7 @@ LEVEL_WORDS = {
     "failing": "Failing",
     "empty": "Empty",
     "paused": "Paused",
+    "stalled": "Stalled",
 }
 COUNT_MEANINGS = {
     "fetched": "rows the provider sent or a stage derived",

@@ -32,7 +32,8 @@ export function options(c) {
     },
     grid: { vertLines: { color: c.line }, horzLines: { color: c.line } },
     rightPriceScale: { borderColor: c.line },
-    timeScale: { borderColor: c.line, timeVisible: true, secondsVisible: false },
+    timeScale: { borderColor: c.line, timeVisible: true, secondsVisible: false, lockVisibleTimeRangeOnResize: true },
+    handleScroll: { vertTouchDrag: false }, // a finger that goes up or down scrolls the page
     crosshair: { mode: LightweightCharts.CrosshairMode.Normal },
   };
 }
@@ -45,10 +46,16 @@ export const candleColours = (c) => ({
   borderVisible: false,
 });
 
-// As app/web/formats.py: no exponents, zeros behind the point counted in a subscript.
+// As compact_text in app/web/formats.py: 1.234 B.
+export const amountText = (amount, digits) =>
+  new Intl.NumberFormat("en", { notation: "compact", useGrouping: true, ...digits })
+    .format(amount)
+    .replace(/([KMBT])$/, "\u00a0$1");
+
+// As price_text in app/web/formats.py: no exponents, zeros behind the point counted in a subscript.
 export function priceText(price) {
   const size = Math.abs(price);
-  if (size >= 1e9) return new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 3 }).format(price);
+  if (size >= 1e9) return amountText(price, { maximumFractionDigits: 3 });
   if (size >= 1000) return price.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
   if (size >= 0.0001 || size === 0) return price.toLocaleString("en", { maximumSignificantDigits: 6 });
   const [digits, power] = size.toExponential(3).split("e-");

@@ -10,7 +10,7 @@ import pytest
 from app.alerts.bodies import FORMATS, LARGEST_BODY, write_body
 from app.alerts.changes import NoticeKind
 from app.alerts.messages import Message, Told, combine
-from app.alerts.rules import Severity
+from app.alerts.rules import RULES, Severity
 from app.logs import register_secret
 from tests.alerts.making import NOON
 
@@ -51,6 +51,7 @@ def test_ours_says_what_is_wrong_since_when_and_where_to_look() -> None:
             "startedAt": "2026-11-20T12:00:00.000Z",
             "runId": str(RUN),
             "url": f"https://deck.example/runs/{RUN}",
+            "advice": RULES["run_failed"].advice,
         },
     }
 
@@ -146,6 +147,63 @@ def test_slack_gets_text_block_and_attachment_with_nothing_to_expand() -> None:
     assert attachment["title_link"] == f"https://deck.example/runs/{RUN}"
 
 
+@pytest.mark.parametrize(
+    ("items", "expected"),
+    [
+        (
+            [told(noticed_at=LATER)],
+            ["The host is away.", "Since 2026-11-20 12:00 UTC.", RULES["run_failed"].advice],
+        ),
+        (
+            [told(kind=NoticeKind.RESOLVED, text="It is well.", noticed_at=LATER)],
+            ["It is well.", "Began 2026-11-20 12:00 UTC."],
+        ),
+        (
+            [told(subject="a", title="A failed", fired_at=LATER), told(title="B failed")],
+            ["A failed", "B failed", "Since 2026-11-20 12:00 UTC.", RULES["run_failed"].advice],
+        ),
+        (
+            [told(kind=NoticeKind.TEST, rule="test", text="Nothing is wrong.")],
+            ["Nothing is wrong."],
+        ),
+    ],
+)
+def test_slack_shows_since_when_and_what_to_do(items: list[Told], expected: list[str]) -> None:
+    (attachment,) = body("slack", *items)["attachments"]
+    assert attachment["text"].splitlines() == expected
+
+
+def test_what_is_over_comes_without_advice() -> None:
+    over = told(kind=NoticeKind.RESOLVED)
+    assert "advice" not in body("standard", over)["data"]
+    assert "advice" not in body("alertmanager", over)["alerts"][0]["annotations"]
+    assert "advice" in body("standard", over, told(subject="other"))["data"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "market", "page"),
+    [
+        ("market_stale", "BTC-USD", "markets/BTC-USD"),
+        ("market_stale", "A/B#-USD", "markets/A/B%23-USD"),
+        ("no_success", None, "runs"),
+        ("schedule_paused", None, "schedule"),
+        ("cache_fallback", None, "alerts"),
+        ("test", None, "alerts"),
+    ],
+)
+def test_a_link_leads_to_where_the_trouble_is_shown(
+    rule: str, market: str | None, page: str
+) -> None:
+    one = told(rule=rule, subject=market or "", market=market, run_id=None)
+    assert body("standard", one)["data"]["url"] == f"https://deck.example/{page}"
+
+
+def test_the_link_of_a_group_leads_to_all_of_it() -> None:
+    items = [told(rule="market_stale", subject=name, market=name) for name in ("A-USD", "B-USD")]
+    (attachment,) = body("slack", *items)["attachments"]
+    assert attachment["title_link"] == "https://deck.example/alerts"
+
+
 def test_no_text_of_a_block_is_longer_than_slack_takes() -> None:
     items = [told(subject=str(number), title="&" * 500) for number in range(30)]
     (block,) = body("slack", *items)["blocks"]
@@ -181,7 +239,11 @@ def test_alertmanager_itself_gets_the_array_of_its_api() -> None:
     )
     assert firing == {
         "labels": {"alertname": "run_failed", "severity": "critical", "provider": "mock"},
-        "annotations": {"summary": "The run from mock failed", "description": "The host is away."},
+        "annotations": {
+            "summary": "The run from mock failed",
+            "description": "The host is away.",
+            "advice": RULES["run_failed"].advice,
+        },
         "startsAt": "2026-11-20T12:00:00.000Z",
         "endsAt": "2026-11-20T20:05:00.000Z",
         "generatorURL": f"https://deck.example/runs/{RUN}",

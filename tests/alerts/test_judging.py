@@ -9,6 +9,7 @@ from app.alerts.judging import (
     RunFact,
     ScheduleFact,
     SignalFact,
+    breaker_detail,
     judge_markets,
     judge_run,
     judge_schedule,
@@ -155,3 +156,25 @@ def test_a_half_open_breaker_is_over_once_a_run_succeeded() -> None:
     over = SignalFact(BREAKER_OPEN, "coingecko", "half_open", succeeded_since=True)
     again = SignalFact(BREAKER_OPEN, "coingecko", "open", succeeded_since=True)
     assert [len(list(judge_signals([one]))) for one in (waiting, over, again)] == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("signal", "expected"),
+    [
+        (SignalFact(CACHE_FALLBACK, "", "out of memory"), "Redis fails 1 process: out of memory."),
+        (SignalFact(CACHE_FALLBACK, "", ""), "Redis fails 1 process."),
+        (SignalFact(BREAKER_OPEN, "kraken", "open"), "The breaker is open in 1 process."),
+        (
+            SignalFact(BREAKER_OPEN, "kraken", breaker_detail("half_open", "Kraken: answered 500")),
+            "The breaker is open in 1 process. The last failure: Kraken: answered 500",
+        ),
+    ],
+)
+def test_what_a_process_sees_is_told_with_its_reason(signal: SignalFact, expected: str) -> None:
+    (found,) = judge_signals([signal])
+    assert found.text == expected
+
+
+def test_a_half_open_breaker_with_a_reason_is_over_too() -> None:
+    detail = breaker_detail("half_open", "Kraken answered 500")
+    assert not list(judge_signals([SignalFact(BREAKER_OPEN, "kraken", detail, True)]))

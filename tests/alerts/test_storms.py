@@ -1,16 +1,27 @@
 """Storms: however much happens at once or to and fro, a rule sends one message in five minutes."""
 
+import logging
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import Engine
+import pytest
+from sqlalchemy import Engine, event
 
 from app.alerts.facts import Followed
 from app.alerts.sending import deliver_due
 from app.domain import HOUR
 from tests.alerts.conftest import AddMarket
-from tests.alerts.making import ManualClock, add_run, column, judge, observe, steady, webhook
+from tests.alerts.making import (
+    NOON,
+    ManualClock,
+    add_run,
+    column,
+    judge,
+    observe,
+    steady,
+    webhook,
+)
 from tests.servers import Answer, ScriptedServer
 
 KINDS = "SELECT kind FROM alert_notice ORDER BY id"
@@ -71,3 +82,26 @@ def test_markets_that_fail_one_after_another_share_messages(
     assert sorted(told) == sorted(names)
     assert 1 < len(sent_at) <= 3
     assert all(b - a >= timedelta(minutes=5) for a, b in pairwise(sent_at))
+
+
+def test_a_storm_is_one_line_of_the_log_and_one_update(
+    engine: Engine, add_market: AddMarket, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = tuple(f"COIN{number:03}-USD" for number in range(100))
+    for name in names:
+        observe(engine, add_market(name), NOON - HOUR)
+    followed = Followed("mock", names, 0, has_history=False)
+    judge(engine, NOON, followed=followed)
+    row_by_row: list[str] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(_: Any, __: Any, statement: str, ___: Any, ____: Any, is_many: bool) -> None:
+        if is_many and not statement.startswith("INSERT"):
+            row_by_row.append(statement)
+
+    with caplog.at_level(logging.INFO, logger="app.alerts.keeping"):
+        judge(engine, NOON + timedelta(minutes=2), followed=followed)
+    (line,) = [vars(record) for record in caplog.records if record.name == "app.alerts.keeping"]
+    assert (line["message"], line["count"], len(line["subjects"])) == ("alerts changed", 100, 20)
+    assert row_by_row == []
+    assert column(engine, "SELECT count(*) FROM alert WHERE state = 'firing'") == [100]

@@ -242,7 +242,20 @@ def test_single_sample_has_no_number_at_all() -> None:
 
 def test_window_that_does_not_fit_the_grid_is_refused() -> None:
     with pytest.raises(ValueError, match="no whole number"):
-        build_roi_statistics(series([1], grid=Granularity.DAILY), as_of=LATER)
+        build_roi_statistics(series([1], grid=Granularity.WEEKLY), as_of=LATER)
+
+
+def test_days_tell_what_fits_them_and_why_the_rest_is_missing() -> None:
+    days = series(waves(31), grid=Granularity.DAILY)
+    rows = {row.window: row for row in build_roi_statistics(days, as_of=LATER)}
+    hour, day, week, month = (rows[window] for window in Window)
+    assert set(hour.null_reasons.values()) == {"window_too_short"}
+    assert (hour.sample_count, hour.expected_count, hour.first_at) == (0, 0, None)
+    assert set(hour.null_reasons) == set(NUMBERS)
+    assert set(NUMBERS) - set(day.null_reasons) == {"roi_pct", "max_drawdown"}
+    assert set(day.null_reasons.values()) == {"window_too_short"}
+    assert (week.sample_count, week.expected_count, week.null_reasons) == (7, 7, {})
+    assert (month.sample_count, month.expected_count, month.null_reasons) == (30, 30, {})
 
 
 def test_million_closes_of_one_market_are_measured_over_the_last_window() -> None:

@@ -2,31 +2,29 @@
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 import pytest
 import urllib3
-from playwright.sync_api import Browser, FloatRect, Locator, Page, Request, Response, Route, expect
+from playwright.sync_api import Browser, Page, Response, Route, expect
 
+from tests.browser.chart_steps import (
+    CHART,
+    IN,
+    MARKET,
+    OUT,
+    PHONE,
+    SITE,
+    choose,
+    chosen,
+    drag,
+    frame_of,
+    instants,
+    opened,
+    query_of,
+    turn_wheel,
+)
 from tests.processes import WebProcess, serving
-
-SITE = {
-    "INGESTION_MARKETS": "BTC-USD",
-    "INGESTION_LOOKBACK_DAYS": "400",
-    "SCHEDULER_ENABLED": "false",
-    "WEB_WORKERS": "1",
-}
-MARKET = "/markets/BTC-USD"
-CHART = re.compile("/api/markets/BTC-USD/chart")
-PHONE = {"width": 375, "height": 780}
-IN, OUT = -120, 120
-PLACES = (0.15, 0.4, 0.6, 0.85)
-# What an event has changed is on screen after the second; a browser that draws no more fails.
-TWO_PICTURES = """new Promise((done, fail) => {
-    requestAnimationFrame(() => requestAnimationFrame(done));
-    setTimeout(fail, 15000, new Error("nothing is drawn"));
-})"""
 
 
 @pytest.fixture(scope="module")
@@ -68,72 +66,6 @@ class Gate:
             route.continue_()
         else:
             self.held.append(route)
-
-
-def opened(page: Page, address: str) -> Page:
-    with page.expect_response(CHART):
-        page.goto(address)
-    expect(frame_of(page)).to_have_attribute("data-width-hours", re.compile(r"\d"))
-    return page
-
-
-def frame_of(page: Page) -> Locator:
-    return page.locator("#candle-frame")
-
-
-def chosen(page: Page, name: str = "Range") -> Locator:
-    return page.get_by_role("navigation", name=name).locator("[aria-current=true]")
-
-
-def choose(page: Page, label: str) -> Any:
-    """What the server answers to the choice of a range, once it is drawn."""
-    with page.expect_response(CHART) as answer:
-        page.get_by_role("link", name=label, exact=True).click()
-    body = answer.value.json()
-    expect(frame_of(page)).to_have_attribute("data-width-hours", str(body["widthHours"]))
-    return body
-
-
-def box_of(page: Page) -> FloatRect:
-    box = page.locator("#candles canvas").first.bounding_box()
-    assert box is not None
-    return box
-
-
-def drag(page: Page, start: float, end: float) -> None:
-    """Take hold at one part of the chart's width and let go at another."""
-    box = box_of(page)
-    middle = box["y"] + box["height"] / 2
-    page.mouse.move(box["x"] + start * box["width"], middle)
-    page.mouse.down()
-    page.mouse.move(box["x"] + end * box["width"], middle, steps=8)
-    page.mouse.up()
-
-
-def turn_wheel(page: Page, way: int, *, times: int) -> None:
-    """Zoom around the middle of the chart, a picture for each step: a browser joins quick ones."""
-    box = box_of(page)
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    for _ in range(times):
-        page.mouse.wheel(0, way)
-        page.evaluate(TWO_PICTURES)
-
-
-def instants(page: Page) -> list[datetime]:
-    """When the candles at some places of the chart opened, as its legend says."""
-    box = box_of(page)
-    found = []
-    for place in PLACES:
-        for shift in (0, 1):  # it says so when the pointer moves
-            page.mouse.move(box["x"] + place * box["width"] + shift, box["y"] + 100)
-        page.evaluate(TWO_PICTURES)
-        words = page.locator(".chart-legend").inner_text()
-        found.append(datetime.strptime(words[:16], "%Y-%m-%d %H:%M").replace(tzinfo=UTC))
-    return found
-
-
-def query_of(request: Request) -> dict[str, str]:
-    return dict(re.findall(r"[?&](\w+)=([^&]*)", request.url))
 
 
 def test_each_range_is_asked_for_and_fits_into_the_chart(chart: Page) -> None:
@@ -217,10 +149,10 @@ def test_each_granularity_has_its_own_ranges_and_keeps_the_one_it_has_too(chart:
 def test_a_closer_look_brings_finer_candles_and_one_from_afar_merged_ones(year: Page) -> None:
     note = year.locator("[data-chart-note]")
     expect(note).to_have_text("Each candle shows 12 hours.")
-    turn_wheel(year, IN, times=34)
+    turn_wheel(year, IN, times=37)
     expect(frame_of(year)).to_have_attribute("data-width-hours", "1")
     expect(note).to_be_hidden()
-    turn_wheel(year, OUT, times=34)
+    turn_wheel(year, OUT, times=37)
     expect(frame_of(year)).to_have_attribute("data-width-hours", re.compile("^(12|24|48)$"))
     expect(note).to_be_visible()
 
@@ -228,7 +160,7 @@ def test_a_closer_look_brings_finer_candles_and_one_from_afar_merged_ones(year: 
 def test_what_is_looked_at_stays_where_it_is_while_finer_candles_come(year: Page) -> None:
     gate = Gate(year)
     with year.expect_request(CHART):
-        turn_wheel(year, IN, times=34)
+        turn_wheel(year, IN, times=37)
     coarse = instants(year)
     gate.open()
     expect(frame_of(year)).to_have_attribute("data-width-hours", "1")
@@ -241,7 +173,7 @@ def test_what_is_looked_at_stays_where_it_is_while_finer_candles_come(year: Page
 def test_one_request_at_a_time_is_under_way_however_much_one_moves(year: Page) -> None:
     gate = Gate(year)
     with year.expect_request(CHART):
-        turn_wheel(year, IN, times=34)
+        turn_wheel(year, IN, times=37)
     for way in (OUT, IN, OUT, IN):
         turn_wheel(year, way, times=6)
         drag(year, 0.3, 0.6)
@@ -252,7 +184,7 @@ def test_one_request_at_a_time_is_under_way_however_much_one_moves(year: Page) -
 
 
 def test_finer_candles_go_on_to_both_sides_up_to_the_newest(year: Page) -> None:
-    turn_wheel(year, IN, times=34)
+    turn_wheel(year, IN, times=37)
     expect(frame_of(year)).to_have_attribute("data-width-hours", "1")
     with year.expect_request(lambda request: "end=" in request.url) as older:
         for _ in range(6):
@@ -279,7 +211,7 @@ def test_finer_candles_that_cannot_be_loaded_are_asked_for_with_the_next_movemen
     page = opened(context.new_page(), f"{MARKET}?range=1y")
     page.route(CHART, lambda route: route.abort())
     with page.expect_event("requestfailed"):
-        turn_wheel(page, IN, times=34)
+        turn_wheel(page, IN, times=37)
     expect(frame_of(page)).to_have_attribute("data-width-hours", "12")
     page.unroute(CHART)
     turn_wheel(page, IN, times=1)
@@ -288,7 +220,7 @@ def test_finer_candles_that_cannot_be_loaded_are_asked_for_with_the_next_movemen
 
 
 def test_new_data_leaves_what_is_looked_at(year: Page) -> None:
-    turn_wheel(year, IN, times=34)
+    turn_wheel(year, IN, times=37)
     expect(frame_of(year)).to_have_attribute("data-width-hours", "1")
     before = instants(year)
     with year.expect_response(re.compile("/fragments/markets/BTC-USD/candles")):
@@ -334,9 +266,10 @@ def test_without_script_the_ranges_are_links_and_line_drawdown_and_table_follow_
         expect(page).to_have_url(re.compile(rf"\?granularity=hourly&range={name}#candles$"))
         expect(chosen(page)).to_have_text(label)
         expect(page.locator("#candle-table summary")).to_contain_text(words)
-        expect(page.locator("#candle-table tbody tr")).to_have_count(count)
-        for line in page.locator("#candles svg polyline").all():
-            assert len((line.get_attribute("points") or "").split()) == count
+        expect(page.locator("#candle-table tbody tr")).to_have_count(24)
+        for line in page.locator("#candles svg path").all():
+            steps = re.findall(r"-?\d+", (line.get_attribute("d") or "").split("l")[1])
+            assert len(steps) == 2 * (count - 1) + 2  # and beyond the edge
     expect(page.locator("#candles .chart-fallback svg")).to_be_visible()
     context.close()
 

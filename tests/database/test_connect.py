@@ -54,3 +54,24 @@ def test_the_name_of_the_address_is_that_of_pages_and_never_that_of_runs(
     # By this name alone a stopped process is found and its locks are taken from it.
     run = runs_name(process_name())
     assert look(database, run_patience(settings), "application_name") == (run,)
+
+
+def test_limits_that_do_not_reach_the_server_are_told_once(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    # A pooler that ignores the options of a session leaves the server's own: no limits.
+    without = {"options": " ".join(f"-c {name}=0" for name in names)}
+    url = make_url(database_url).update_query_dict(without)
+    given = Settings(database_url=SecretStr(url.render_as_string(hide_password=False)))
+    database = Database(given)
+    for patience in (page_patience(given), run_patience(given)):
+        assert look(database, patience, *names) == ("0", "0", "0")
+    assert caplog.messages.count("timeouts of the database are not kept") == 1
+
+
+def test_limits_that_the_server_keeps_are_not_worth_a_word(
+    database: Database, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    look(database, page_patience(settings), "statement_timeout")
+    assert caplog.messages == []

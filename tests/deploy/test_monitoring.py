@@ -34,6 +34,8 @@ ASKED_FOR = {
     "cache reads": "cache_reads_total",
     "cache mode": "cache_mode",
     "alerts": "alerts_open",
+    "deliveries": "alert_deliveries",
+    "breakers": "provider_breaker_open",
 }
 
 
@@ -121,6 +123,7 @@ def test_there_is_a_rule_for_every_trouble() -> None:
         "TapedeckRowsRejected",
         "TapedeckSchedulerSilent",
         "TapedeckCacheFallback",
+        "TapedeckAlertsUndelivered",
         "TapedeckServerErrors",
     }
 

@@ -10,7 +10,8 @@ from multiprocessing.connection import Connection
 
 from app.cache_backend import TieredCache
 from app.cache_breaker import CacheMode
-from app.cache_remote import Remote, RemoteLimits, _read
+from app.cache_commands import read
+from app.cache_remote import Remote, RemoteLimits
 
 THREADS = 16
 SLOW_SECONDS = 0.05
@@ -156,7 +157,7 @@ def breaker_cost(url: str) -> float:
         whole: list[float] = []
         for _ in range(COST_READS):
             began = time.perf_counter()
-            _read(remote._client, names)
+            read(remote._client, names)
             between = time.perf_counter()
             remote.read(names)
             whole.append(time.perf_counter() - between)

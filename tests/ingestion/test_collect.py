@@ -4,10 +4,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from app.domain import HOUR, Granularity, Listing
+from app.domain import DAY, HOUR, Granularity, Listing
 from app.errors import PermanentProviderError
-from app.ingestion.collect import plan_history
-from app.providers.base import Capabilities
+from app.ingestion.collect import Collected
+from app.ingestion.history_plan import is_changed, plan_history
+from app.ingestion.listings import KnownListings
+from app.providers.base import Capabilities, OwnCandles
 from tests.ingestion.making import NOW, Script, Tape, build_candle, build_listing, build_snapshot
 
 THIS_HOUR = NOW.replace(minute=0)
@@ -55,6 +57,64 @@ def test_a_budget_goes_to_new_listings_then_to_those_that_lag_most() -> None:
     ages = {"A": 1, "B": 5, "C": 40, "D": None}
     assert set(plan(ages, budget=2)) == {"D", "C"}
     assert set(plan(ages, budget=9)) == {"D", "C", "B"}
+
+
+def test_days_are_asked_for_by_days_and_count_from_the_newest_row() -> None:
+    able = Capabilities(granularities=frozenset(Granularity))
+    fresh, going_on, old = (build_listing(name) for name in ("A-USD", "B-USD", "C-USD"))
+    today = NOW.replace(hour=0, minute=0)
+    planned = plan_history(
+        [fresh, going_on, old],
+        {going_on.key: today - 2 * DAY},
+        {going_on.key: today - 30 * DAY},
+        able,
+        now=NOW,
+        lookback=10 * DAY,
+        granularity=Granularity.DAILY,
+        newest={old.key: NOW - 1000 * DAY},
+    )
+    assert planned == {
+        today - 12 * DAY: [fresh],
+        today - 1 * DAY: [going_on],
+        today - 1012 * DAY: [old],
+    }
+
+
+def test_a_changed_past_is_asked_for_from_its_very_beginning() -> None:
+    one, other = build_listing("A-USD"), build_listing("B-USD")
+    known = {one.key: SINCE - 900 * DAY, other.key: SINCE}
+    last = {one.key: THIS_HOUR - HOUR, other.key: THIS_HOUR - HOUR}
+    able = Capabilities(granularities=frozenset(Granularity))
+    planned = plan_history(
+        [one, other], last, known, able, now=NOW, lookback=LOOKBACK, changed={one.key}
+    )
+    assert planned == {SINCE - 900 * DAY: [one], THIS_HOUR: [other]}
+
+
+@pytest.mark.parametrize(
+    ("now_is", "was", "is_changed_now"),
+    [(None, "x", False), ("x", "x", False), ("y", "x", True), ("x", None, True), ("", "", True)],
+)
+def test_a_past_has_changed_unless_its_state_is_known_to_be_the_same(
+    now_is: str | None, was: str | None, *, is_changed_now: bool
+) -> None:
+    key = build_listing().key
+    known = KnownListings({}, {}, {}, {key: was} if was else {})
+    assert is_changed(OwnCandles(frozenset(), now_is), key, known) is is_changed_now
+
+
+def test_the_state_of_what_was_not_read_is_not_remembered() -> None:
+    keys = [build_listing(name).key for name in ("A-USD", "B-USD", "C-USD")]
+    states = ("1", "2", "")
+    own = {key: OwnCandles(frozenset(), state) for key, state in zip(keys, states, strict=True)}
+    assert Collected(own_candles=own, unread={keys[1]}).history_states == {keys[0]: "1"}
+
+
+def test_only_the_finest_granularity_is_asked_for_unless_a_provider_says_otherwise() -> None:
+    assert Capabilities(granularities=frozenset(Granularity)).finest == {Granularity.HOURLY}
+    coarse = frozenset({Granularity.WEEKLY, Granularity.DAILY})
+    assert Capabilities(granularities=coarse).finest == {Granularity.DAILY}
+    assert Capabilities().finest == frozenset()
 
 
 def test_a_run_continues_the_history_of_the_run_before(tape: Tape) -> None:

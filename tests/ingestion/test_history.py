@@ -98,7 +98,7 @@ def test_a_run_stores_the_same_whatever_the_size_of_chunks_and_calls(
     with tape.engine.begin() as connection:
         connection.exec_driver_sql("TRUNCATE market RESTART IDENTITY CASCADE")
     monkeypatch.setattr(module, "CHUNK_ROWS", 11)
-    monkeypatch.setattr("app.ingestion.collect.CANDLES_PER_CALL", 60)
+    monkeypatch.setattr("app.ingestion.history_plan.CANDLES_PER_CALL", 60)
     monkeypatch.setattr("app.ingestion.candles.WEEKS_PER_STEP", 1)
     script.calls.clear()
     parts = tape.run(script, markets=markets, lookback_days=2)

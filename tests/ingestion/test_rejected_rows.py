@@ -15,6 +15,7 @@ from app.domain import HOUR, Candle, Granularity, Listing, RejectedRow, RunStatu
 from app.errors import PermanentProviderError, StorageError, TransientProviderError
 from app.ingestion import history, rejected_rows
 from app.ingestion.rejected_rows import RejectedRows
+from app.ingestion.run_row import RunTicket, close_with_error
 from app.ingestion.validation import RAW_LENGTH, storable_rejection
 from app.providers.base import Batch
 from app.providers.mock import Mock
@@ -82,6 +83,47 @@ def test_every_row_of_a_run_is_stored_however_many(
     assert tape.rows("SELECT raw FROM rejected_row ORDER BY id") == [row.raw for row in bad]
     assert tape.count("market_aggregate WHERE basis = 'provider'") == 2
     assert [row.raw for row in report.rejected] == [f"row {n}" for n in range(20)]
+
+
+def test_a_run_counts_its_rejected_rows_by_reason(tape: Tape) -> None:
+    bad = [build_candle(OPENED, "-1"), build_candle(OPENED, "-2"), build_candle(OPENED)]
+    report = tape.run(Script([build_snapshot()], bad, rejected=[row_of(1)]), lookback_days=1)
+    counts = "SELECT jsonb_build_object(reason, count(*)) FROM rejected_row GROUP BY reason"
+    stored = tape.rows(counts)
+    assert report.rejected_reasons == {key: n for part in stored for key, n in part.items()}
+    assert sum(report.rejected_reasons.values()) == report.totals.rejected == 3
+
+
+def test_a_run_of_which_nothing_was_kept_has_its_counts(tape: Tape, run: UUID) -> None:
+    with closing(RejectedRows()) as rows:
+        rows.add([row_of(1), row_of(2)], run_id=run, provider="scripted")
+        close_with_error(
+            tape.engine,
+            RunTicket(run),
+            status=RunStatus.FAILED,
+            error_class="TransientProviderError",
+            message="away",
+            rejected=rows,
+        )
+    assert tape.rows("SELECT rejected_reasons FROM ingestion_run") == [{"odd": 2}]
+
+
+def test_what_a_repeated_transaction_rejected_is_counted_once() -> None:
+    with closing(RejectedRows()) as rows:
+        rows.add([row_of(1)], run_id=RUN, provider="x")
+        rows.seal()
+        for _ in range(3):
+            rows.start_over()
+            rows.add([row_of(2)], run_id=RUN, provider="x")
+        assert rows.reasons == {"odd": 2}
+
+
+def test_a_provider_that_gives_each_row_a_reason_of_its_own_fills_no_memory() -> None:
+    odd = [RejectedRow("candle", f"odd_{n}", "", "", None, None) for n in range(500)]
+    with closing(RejectedRows()) as rows:
+        rows.add(odd, run_id=RUN, provider="x")
+        reasons = rows.reasons
+    assert (len(reasons), reasons["odd_99"], reasons[""]) == (101, 1, 400)
 
 
 def test_rows_of_a_market_itself_come_first(tape: Tape) -> None:

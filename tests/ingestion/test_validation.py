@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain import Candle, Granularity, MarketProblem, RejectedRow, Snapshot
+from app.domain import DAY, Candle, Granularity, MarketProblem, RejectedRow, Snapshot
 from app.ingestion.validation import (
     LARGEST,
     MOST_DIGITS,
@@ -132,6 +132,28 @@ def test_a_figure_that_cannot_be_true_goes_and_the_price_stays(
 )
 def test_an_impossible_time_is_set_aside(at: datetime, expected: str) -> None:
     assert reason(build_snapshot(at=at)) == expected
+
+
+@pytest.mark.parametrize(
+    ("at", "expected"),
+    [
+        (NOW - timedelta(days=3000), ("stale",)),
+        (datetime(1900, 1, 1, tzinfo=UTC), ("stale",)),
+        (NOW - timedelta(hours=1), ()),
+    ],
+)
+def test_what_was_recorded_long_ago_is_kept_at_its_true_time(
+    at: datetime, expected: tuple[str, ...]
+) -> None:
+    (kept,), _ = validate_snapshots([build_snapshot(at=at)], now=NOW, is_recorded=True)
+    assert (kept.observed_at, kept.flags) == (at, expected)
+
+
+def test_what_was_recorded_before_1900_or_tomorrow_is_set_aside_all_the_same() -> None:
+    rows = [build_snapshot(at=datetime(1899, 12, 31, tzinfo=UTC)), build_snapshot(at=NOW + 2 * DAY)]
+    kept, bad = validate_snapshots(rows, now=NOW, is_recorded=True)
+    assert (kept, [row.reason for row in bad]) == ([], ["time_too_old", "time_in_future"])
+    assert bad[0].detail.endswith("is before 1900.")
 
 
 @pytest.mark.parametrize(

@@ -305,14 +305,14 @@ def test_rows_of_the_future_are_set_aside(tmp_path: Path) -> None:
     assert [candle.opened_at for candle in asked.candles()][-1] == hour(0)
 
 
-def test_old_data_is_said_to_give_no_snapshot(tmp_path: Path) -> None:
+def test_old_data_is_said_to_be_history(tmp_path: Path) -> None:
     write(tmp_path, BTC__USD_1h_csv=hours(-3))
     assert Asked(tmp_path, now=hour(0) + OLDEST).snapshot() is not None
     late = Asked(tmp_path, now=hour(0) + OLDEST + MINUTE)
     assert late.snapshot() is not None
     (problem,) = late.problems
     assert problem.error_class == "OldData"
-    assert "is of 2025-04-16 10:00 UTC. Rows over 30 days old give candles" in problem.message
+    assert "is of 2025-04-16 10:00 UTC: they hold history and nothing" in problem.message
 
 
 def test_a_file_with_the_future_only_is_a_problem(tmp_path: Path) -> None:

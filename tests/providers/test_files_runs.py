@@ -6,27 +6,25 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
-from flask import Flask
 from sqlalchemy import text
 
+from app.domain import HOUR
 from app.extensions import db
-from tests.apps import bare_app
+from app.providers import files_copy
 from tests.ingestion.making import empty
+from tests.providers.files_shell import Row, Shell, one, rows, stored
 
 FUTURES = "cdd-binance-futures-BTCUSDT-1h-2020.csv.gz"
 MINUTES = "freqtrade-UNITTEST_BTC-1m-2017-11.json.gz"
 SPOT = "cdd-binance-BTCUSDT-1h-2017-2020.csv.gz"
 YAHOO = "yahoo-BTC-USD-daily-2016-2021.csv.gz"
 FIELDS = ("open", "high", "low", "close")
-Row = tuple[Decimal, ...]
 
 
 @pytest.fixture(scope="module")
@@ -37,33 +35,17 @@ def recordings() -> Path:
     return Path(root) / "ohlcv"
 
 
-class Shell:
-    """`flask ingest` over one folder; each call is an application of its own, as in a shell."""
-
-    def __init__(self, database_url: str, folder: Path, now: datetime, markets: str) -> None:
-        self._database_url, self._folder = database_url, folder
-        self._now, self._markets = now, markets
-
-    def open(self) -> AbstractContextManager[Flask]:
-        return bare_app(
-            self._database_url,
-            providers={"files": {"folder": self._folder}},
-            clock=lambda: self._now,
-            ingestion_provider="files",
-            ingestion_markets=self._markets,
-            ingestion_lookback_days=3650,
-        )
-
-    def ingest(self) -> Result:
-        with self.open() as app:
-            return app.test_cli_runner().invoke(args=["ingest"])
-
-
 @pytest.fixture
 def shell(
-    request: pytest.FixtureRequest, recordings: Path, tmp_path: Path, database_url: str
+    request: pytest.FixtureRequest,
+    recordings: Path,
+    tmp_path: Path,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Shell]:
     """A shell over empty tables and recorded files: (now, markets, file names)."""
+    # Nobody changes these files, so they need not lie for a while before they count as settled.
+    monkeypatch.setattr(files_copy, "SETTLED_NS", 0)
     now, markets, names = request.param
     for name in names:
         shutil.copy(recordings / name, tmp_path / name)
@@ -71,23 +53,6 @@ def shell(
     with shell.open():
         empty(db.engine)
         yield shell
-
-
-def stored(symbol: str, granularity: str) -> dict[datetime, Row]:
-    """The final candles of a market with their prices and volume."""
-    statement = text(
-        "SELECT opened_at, open, high, low, close, volume FROM market_aggregate a "
-        "JOIN market m ON m.id = a.market_id "
-        "WHERE symbol = :symbol AND granularity = :granularity AND is_final"
-    )
-    with db.engine.connect() as connection:
-        rows = connection.execute(statement, {"symbol": symbol, "granularity": granularity})
-        return {row[0]: tuple(row[1:]) for row in rows}
-
-
-def one(statement: str) -> Any:
-    with db.engine.connect() as connection:
-        return connection.execute(text(statement)).one()
 
 
 def recorded(path: Path, volume: str) -> dict[datetime, Row]:
@@ -178,9 +143,9 @@ def test_rows_that_are_there_twice_are_set_aside_by_their_lines(
 def test_minutes_are_put_together_to_hours(shell: Shell, recordings: Path) -> None:
     assert shell.ingest().exit_code == 0
     with gzip.open(recordings / MINUTES) as file:
-        rows = json.load(file, parse_float=Decimal)
+        minutes = json.load(file, parse_float=Decimal)
     hours: dict[datetime, list[list[Any]]] = {}
-    for row in rows:
+    for row in minutes:
         at = datetime.fromtimestamp(row[0] / 1000, UTC)
         hours.setdefault(at.replace(minute=0), []).append(row)
     expected = {
@@ -207,12 +172,25 @@ def test_minutes_are_put_together_to_hours(shell: Shell, recordings: Path) -> No
     ],
     indirect=True,
 )
-def test_a_day_that_is_over_is_the_snapshot_of_a_daily_file(shell: Shell) -> None:
-    assert shell.ingest().exit_code == 0
-    row = one("SELECT price, volume, observed_at FROM market_snapshot")
+def test_days_of_a_vendor_are_stored_as_they_are_written(shell: Shell, recordings: Path) -> None:
+    assert shell.ingest().exit_code == 3
     # 2021-09-26,42721.628906,43919.300781,40848.460938,43208.539063,43208.539063,30661222077
+    snapshot = one("SELECT price, volume, observed_at FROM market_snapshot")
     midnight = datetime(2021, 9, 27, tzinfo=UTC)
-    assert tuple(row) == (Decimal("43208.539063"), Decimal("30661222077"), midnight)
+    assert tuple(snapshot) == (Decimal("43208.539063"), Decimal("30661222077"), midnight)
+    with gzip.open(recordings / YAHOO, "rt") as file:
+        written = [row for row in csv.DictReader(file) if row["Open"] != "null"]
+    days = {
+        datetime.fromisoformat(row["Date"]).replace(tzinfo=UTC): tuple(
+            Decimal(row[name]) for name in ("Open", "High", "Low", "Close", "Volume")
+        )
+        for row in written
+    }
+    days.pop(midnight, None)
+    assert stored("BTC-USD", "daily") == days
+    assert stored("BTC-USD", "hourly") == {}
+    assert rows("SELECT reason, count(*) FROM rejected_row GROUP BY 1") == [("value_missing", 4)]
+    assert shell.ingest().exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -220,11 +198,22 @@ def test_a_day_that_is_over_is_the_snapshot_of_a_daily_file(shell: Shell) -> Non
     [(datetime(2021, 3, 1, tzinfo=UTC), "BTC-USDT", [FUTURES])],
     indirect=True,
 )
-def test_a_folder_of_old_data_fails_the_run_in_words(shell: Shell) -> None:
+def test_a_folder_of_history_is_stored_and_said_to_be_history(
+    shell: Shell, recordings: Path
+) -> None:
     result = shell.ingest()
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "The newest row in the files of BTC-USDT is of 2020-12-30 01:00 UTC" in result.stderr
-    assert "Rows over 30 days old give candles, but no snapshot" in result.stderr
+    assert "they hold history and nothing current" in result.stderr
+    theirs = recorded(recordings / FUTURES, "volume usdt")
+    assert stored("BTC-USDT", "hourly") == theirs
+    last = max(theirs)
+    snapshot = one("SELECT price, observed_at, flags FROM market_snapshot")
+    assert tuple(snapshot) == (theirs[last][3], last + HOUR, ["stale"])
+    assert one("SELECT observed_at FROM listing")[0] == last + HOUR
+    (roi,) = one("SELECT roi_pct FROM market_roi_statistic WHERE \"window\" = '24h'")
+    assert roi is not None
+    assert rows("SELECT * FROM rejected_row") == []
 
 
 @pytest.mark.parametrize(
@@ -238,10 +227,13 @@ def test_a_folder_of_old_data_fails_the_run_in_words(shell: Shell) -> None:
     ],
     indirect=True,
 )
-def test_a_folder_with_old_and_new_data_gives_candles_of_both(shell: Shell) -> None:
+def test_a_folder_with_old_and_new_data_gives_both(shell: Shell) -> None:
     assert shell.ingest().exit_code == 3
     assert len(stored("OLD-USDT", "hourly")) == 27_096
     assert len(stored("BTC-USDT", "hourly")) == 3598
-    assert one("SELECT count(*) FROM market_snapshot").count == 1
-    (reason,) = one("SELECT reason FROM rejected_row WHERE kind = 'snapshot'")
-    assert reason == "time_too_old"
+    assert rows("SELECT flags FROM market_snapshot ORDER BY observed_at") == [(["stale"],), ([],)]
+    figures = rows(
+        "SELECT count(*) FROM market_roi_statistic WHERE \"window\" = '30d' "
+        "AND sharpe IS NOT NULL GROUP BY market_id"
+    )
+    assert figures == [(1,), (1,)]

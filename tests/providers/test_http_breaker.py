@@ -23,6 +23,7 @@ def rested(http_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Scri
         error_of(build_client(http_server.url))
     refused = error_of(build_client(http_server.url))
     assert isinstance(refused, NotAsked)
+    assert "the last: CoinGecko answered 500" in str(refused)
     assert len(http_server.requests) == 5
     while (left := seconds_left(http_server)) > 0:
         threading.Event().wait(left)

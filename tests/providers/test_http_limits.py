@@ -64,8 +64,8 @@ def test_breaker_lets_one_call_try_after_its_rest() -> None:
     breaker = Breaker(clock)
     for _ in range(5):
         assert breaker.admit() is None
-        breaker.fail()
-    assert (breaker.admit(), breaker.describe()) == (60, ("open", 5, 60))
+        breaker.fail("It answered 500")
+    assert (breaker.admit(), breaker.describe()) == (60, ("open", 5, 60, "It answered 500"))
     clock.now += 60
     assert breaker.describe()[0] == "half_open"
     assert breaker.admit() is None
@@ -78,13 +78,13 @@ def test_breaker_closes_after_a_try_that_succeeds() -> None:
     clock = Clock()
     breaker = Breaker(clock)
     for _ in range(5):
-        breaker.fail()
+        breaker.fail("It answered 500")
     clock.now += 60
     breaker.admit()
     breaker.forget_trial()
     assert breaker.admit() is None
     breaker.succeed()
-    assert breaker.describe() == ("closed", 0, 0)
+    assert breaker.describe() == ("closed", 0, 0, "")
 
 
 def test_failures_count_only_in_a_row() -> None:

@@ -18,17 +18,19 @@ from app.extensions import db
 from app.providers import http
 from app.providers.http import BreakerState
 from app.services import alert_watch
+from app.services.alert_deliveries import (
+    load_deliveries,
+    load_delivery,
+    load_receiver,
+    replay_deliveries,
+    send_test,
+)
 from app.services.alert_watch import judge_alerts, load_rules, observe, watch_alerts
 from app.services.alerts import (
     count_open_alerts,
     load_alert,
     load_alerts,
-    load_deliveries,
-    load_delivery,
     load_open_alerts,
-    load_receiver,
-    replay_deliveries,
-    send_test,
     snooze_alert,
 )
 from app.services.house import House
@@ -294,14 +296,14 @@ def test_this_process_reports_its_cache_and_its_breakers(
         house, cache_state=lambda: CacheState(CacheMode.FALLBACK, clock.now, "refused")
     )
     states = [
-        BreakerState("coingecko", "a", "open", 5, 30.0),
+        BreakerState("coingecko", "a", "open", 5, 30.0, "CoinGecko answered 500"),
         BreakerState("coingecko", "b", "half_open", 5, 0.0),
         BreakerState("mock", "c", "closed", 0, 0.0),
     ]
     monkeypatch.setattr(alert_watch, "breaker_states", lambda: tuple(states))
     assert observe(troubled) == [
         SignalFact(CACHE_FALLBACK, "", "refused"),
-        SignalFact(BREAKER_OPEN, "coingecko", "open"),
+        SignalFact(BREAKER_OPEN, "coingecko", "open: CoinGecko answered 500"),
     ]
     judge_alerts(db.engine, troubled)
     clock.advance(minutes=1)

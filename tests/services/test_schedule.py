@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from flask import Flask
@@ -312,6 +313,7 @@ def test_second_pause_changes_words_and_end_but_not_its_age(house: House, clock:
         ("x" * 501, None, "reason must have"),
         ("nap", NOON, "must lie in the future"),
         ("nap", datetime(2027, 1, 1), "needs a time zone"),  # noqa: DTZ001
+        ("nap", datetime(9999, 12, 31, 23, tzinfo=ZoneInfo("Etc/GMT+12")), "within ten years"),
     ],
 )
 def test_pause_that_makes_no_sense_is_refused(

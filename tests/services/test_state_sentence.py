@@ -117,3 +117,47 @@ def test_ages_and_counts_are_short() -> None:
     ages = [timedelta(seconds=s) for s in (-5, 42, 61, 7200, 200_000)]
     assert [format_age(age) for age in ages] == ["0 s", "42 s", "1 min", "2 h", "2 d"]
     assert (counted(1, "row"), counted(2000, "row")) == ("1 row", "2,000 rows")
+
+
+def test_a_failure_says_since_when_and_what_to_do() -> None:
+    first = replace(FAILED, finished_at=NOW - timedelta(minutes=25))
+    state = look(12, runs=(replace(FAILED, error_class="PlanLimitError"), first, RUN))
+    assert state.since == NOW - timedelta(minutes=25)
+    assert state.advice.startswith("This does not pass by itself: follow fewer markets")
+
+
+def test_a_failure_during_a_pause_promises_no_next_run() -> None:
+    state = look(12, runs=(replace(FAILED, error_class="StorageError"),), pause=PAUSE)
+    assert state.advice.startswith("The schedule is paused, so there is no next run until")
+
+
+@pytest.mark.parametrize("error_class", [None, "", "KeyError"])
+def test_a_failure_of_no_known_kind_leads_to_its_log(error_class: str | None) -> None:
+    state = look(12, runs=(replace(FAILED, error_class=error_class),))
+    assert state.advice.startswith("Open the run")
+
+
+def test_late_data_is_late_since_it_reached_the_limit() -> None:
+    state = look(1, 42)
+    assert state.since == NOW - timedelta(minutes=12)
+    assert state.advice.startswith("Ingest now")
+
+
+def test_a_pause_says_since_when_and_whether_it_ends_by_itself() -> None:
+    begun = replace(PAUSE, paused_at=NOW - timedelta(hours=1))
+    bounded, endless = look(1, pause=begun), look(1, pause=replace(begun, until_at=None))
+    assert bounded.since == NOW - timedelta(hours=1)
+    assert bounded.advice.startswith("It ends by itself")
+    assert endless.advice.startswith("Resume it")
+
+
+def test_a_scheduler_that_stands_still_is_told_of_before_all_else() -> None:
+    quiet = timedelta(minutes=12)
+    state = look(42, runs=(FAILED,), pause=PAUSE, quiet=quiet)
+    assert state.level == "stalled"
+    assert state.headline == "A is 42 min old, limit 30 min: the scheduler stopped 12 min ago"
+    assert state.advice.startswith("Restart Tapedeck")
+
+
+def test_good_data_asks_for_nothing() -> None:
+    assert (look(1).advice, look(1).since) == ("", None)

@@ -62,6 +62,23 @@ def test_a_fragment_sends_the_whole_page_to_the_form(client: FlaskClient) -> Non
     assert response.headers["HX-Redirect"] == "/login"
 
 
+@pytest.mark.parametrize(
+    ("shown", "location"),
+    [
+        ("http://localhost/runs?status=failed", "/login?next=/runs%3Fstatus%3Dfailed"),
+        ("http://localhost/", "/login"),
+        ("https://elsewhere.example//elsewhere.example/x", "/login"),
+        ("javascript:alert(1)", "/login"),
+        ("http://[", "/login"),
+    ],
+)
+def test_a_fragment_whose_session_ended_leads_back_to_its_page(
+    client: FlaskClient, shown: str, location: str
+) -> None:
+    response = client.get("/fragments/state", headers={"HX-Current-URL": shown})
+    assert response.headers["HX-Redirect"] == location
+
+
 def test_the_right_token_opens_the_page_that_was_asked_for(client: FlaskClient) -> None:
     response = log_in(client, data={"next": "/runs?status=failed"})
     assert response.status_code == 303

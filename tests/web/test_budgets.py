@@ -48,6 +48,7 @@ BUDGETS: Mapping[str, int] = {
     "/fragments/runs": 2,
     "/runs/RUN": 5,
     "/runs/RUN?level=warning&moved=5": 5,
+    "/runs/RUN?reason=odd": 5,
     "/fragments/runs/RUN": 5,
     "/fragments/progress/RUN": 2,
     # Markets.

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from html import unescape
 
 import pytest
 from flask import Flask
@@ -11,7 +13,7 @@ from sqlalchemy import text
 from app.domain import Granularity
 from app.errors import InvalidRequest
 from app.extensions import db
-from app.web.candle_query import RANGES, CandleQuery
+from app.web.candle_query import RANGES, CandleQuery, CandleRange
 from app.web.words import length_words
 from tests.web.real_app import real_app
 
@@ -52,6 +54,15 @@ def rows_of(html: str) -> list[str]:
     return re.findall(r"<tr><th.*?</tr>", table, re.DOTALL)
 
 
+def lines_of(html: str) -> list[str]:
+    return re.findall(r'<path d="([^"]*)"', html.split('id="candles"')[1])[:2]
+
+
+def points_of(line: str) -> int:
+    """How many closes a line goes through."""
+    return len(re.findall(r"-?\d+", line.partition("l")[2].partition("h")[0])) // 2 + 1
+
+
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize(
     ("query", "count", "words"),
@@ -68,9 +79,79 @@ def test_lines_and_table_show_the_range_of_the_address(
 ) -> None:
     html = client.get(part.format("LONG-USD") + query).text
     assert words in html
-    assert len(rows_of(html)) == count
-    lines = re.findall(r'<polyline points="([^"]*)"', html.split('id="candles"')[1])[:2]
-    assert [len(line.split()) for line in lines] == [count, count]
+    assert len(rows_of(html)) == 24
+    assert [points_of(line) for line in lines_of(html)] == [count, count]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_all_candles_of_the_time_are_in_the_table_on_request(
+    client: FlaskClient, part: str
+) -> None:
+    html = client.get(part.format("LONG-USD") + "?range=30d").text
+    query = "granularity=hourly&amp;range=30d&amp;table=all"
+    assert f'href="/markets/LONG-USD?{query}#candle-table"' in html
+    assert f'hx-get="/fragments/markets/LONG-USD/candles?{query}"' in html
+    whole = client.get(part.format("LONG-USD") + "?range=30d&table=all").text
+    assert len(rows_of(whole)) == 361
+    assert '<details class="candle-table" id="candle-table" open>' in whole
+    assert "List all" not in whole
+    assert "List all" not in client.get(part.format("LONG-USD") + "?range=1d").text
+
+
+@pytest.mark.parametrize("query", ["range=7d", "from=2025-12-01&to=2025-12-08", "range=all"])
+def test_the_stored_candles_of_the_time_are_a_file(client: FlaskClient, query: str) -> None:
+    html = client.get(f"/markets/LONG-USD?{query}").text
+    address = re.findall(r'href="(/api/exports/candles.csv[^"]*)" download', html)[0]
+    lines = client.get(unescape(address)).text.splitlines()
+    assert len(lines) - 1 == {"range=all": 26281}.get(query, 168)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_time_of_the_address_is_drawn_and_listed(client: FlaskClient, part: str) -> None:
+    query = "?granularity=hourly&range=1y&from=2025-06-01T12:00Z&to=2025-06-02T12:00:59%2B00:00"
+    html = client.get(part.format("LONG-USD") + query).text
+    assert "(2025-06-01 12:00 to 2025-06-02 12:00 UTC: 24 candles)" in html
+    assert "2025-06-02 11:00" in rows_of(html)[0]
+    assert "2025-06-01 12:00" in rows_of(html)[-1]
+    assert [points_of(line) for line in lines_of(html)] == [24, 24]
+    marked = re.findall(r'<a id="candles-(\w+)"[^>]*aria-current="true"', html)
+    assert marked == ["hourly"]
+
+
+def test_another_granularity_keeps_the_time_of_the_address(client: FlaskClient) -> None:
+    html = client.get("/markets/LONG-USD?from=2025-06-01&to=2025-06-09").text
+    times = "from=2025-06-01T00:00Z&amp;to=2025-06-09T00:00Z"
+    assert f'href="/markets/LONG-USD?granularity=daily&amp;{times}#candles"' in html
+    assert f'hx-get="/fragments/markets/LONG-USD/candles?granularity=hourly&amp;{times}"' in html
+
+
+def test_a_time_without_candles_leaves_ranges_to_choose_from(client: FlaskClient) -> None:
+    html = client.get("/markets/LONG-USD?from=2001-01-01&to=2001-01-02").text
+    assert "No hourly candle in this time, 2001-01-01 00:00 to 2001-01-02 00:00 UTC." in html
+    assert 'aria-label="Range"' in html
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(
+    "query",
+    [
+        "from=soon&to=2026-01-01",
+        "from=2026-01-01",
+        "to=2026-01-01",
+        "from=2026-01-01&to=2026-01-01",
+        "from=2026-01-01T00:00:10Z&to=2026-01-01T00:00:50Z",
+        "from=2025-02-29&to=2026-01-01",
+        "from=0001-01-01T00:00%2B14:00&to=2026-01-01",
+        "from=%00&to=2026-01-01",
+    ],
+)
+def test_a_time_that_is_none_is_refused(client: FlaskClient, part: str, query: str) -> None:
+    assert client.get(f"{part.format('LONG-USD')}?{query}").status_code in (400, 422)
+
+
+def test_all_the_time_there_is_can_be_asked_for(client: FlaskClient) -> None:
+    html = client.get("/markets/LONG-USD?from=0001-01-01&to=9999-12-31").text
+    assert "366 candles of 3 days" in html
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -138,6 +219,9 @@ def test_an_address_is_read_back_as_it_was_written() -> None:
         for item in ranges:
             query = CandleQuery(granularity, item)
             assert CandleQuery.read(query.address) == query
+    given = CandleRange.between(datetime(987, 6, 5, tzinfo=UTC), datetime(2024, 2, 29, tzinfo=UTC))
+    query = CandleQuery(Granularity.WEEKLY, given, is_whole=True)
+    assert CandleQuery.read(query.address) == query
 
 
 def test_a_granularity_takes_over_a_range_only_where_it_has_it() -> None:

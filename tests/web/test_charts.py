@@ -161,7 +161,7 @@ def test_the_bar_of_a_run_at_work_grows_until_the_longest() -> None:
 def test_a_drawdown_is_measured_from_the_highest_close_before() -> None:
     drawn = drawdown_line([candle(close) for close in ("100", "80", "120", "90")])
     assert "Drawdown: deepest −25.0 %, now −25.0 %" in drawn
-    assert 'points="0,0 320,96 640,0 960,120"' in drawn
+    assert 'd="M-9 -9V0h9l640 192 640-192 640 240h9V-9z"' in drawn
     assert drawdown_line([candle("1")]) == ""
 
 

@@ -11,7 +11,8 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from app.extensions import db
-from app.metrics import HTTP_REQUESTS, process_samples
+from app.metrics import HTTP_REQUESTS
+from app.metrics_counting import process_samples
 from app.web.hot_answers import HOT_SECONDS, MOST_ANSWERS, HotAnswers
 from tests.apps import bare_app
 from tests.web.real_app import MARKETS, real_app

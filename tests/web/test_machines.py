@@ -17,7 +17,7 @@ from tests.web.real_app import real_app
 
 TOKEN = "a-token-for-tests"
 DOORS = ("/metrics", "/badge.svg", "/badge.json")
-LEVELS = ("good", "late", "failing", "empty", "paused", "unreachable")
+LEVELS = ("good", "late", "failing", "stalled", "empty", "paused", "unreachable")
 
 
 def test_the_scrape_is_prometheus_text_of_declared_names(app: Flask, client: FlaskClient) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from markupsafe import escape
 from sqlalchemy import text
 
 from app.extensions import db
@@ -212,6 +213,41 @@ def test_a_pause_that_makes_no_sense_is_refused(
     assert count_rows(app, "schedule_pause") == 0
 
 
+@pytest.mark.parametrize(
+    ("wrong", "field", "says"),
+    [
+        ({"reason": " "}, "reason", "The reason must have 1 to 500 characters."),
+        ({"author": "x" * 200}, "author", "The author must have 1 to 100 characters."),
+        ({"minutes": "9999999"}, "minutes", "The length of the pause must be"),
+        ({"until": "2001-01-01T00:00"}, "until", "The end of the pause must lie in the future."),
+        ({"until": "tomorrow"}, "until", "The end must be a date and a time."),
+    ],
+)
+def test_what_is_wrong_with_a_pause_stands_beside_its_field_and_the_rest_is_kept(
+    client: FlaskClient, wrong: dict[str, str], field: str, says: str
+) -> None:
+    typed = {"reason": "moving & house", "author": "Ann <b>", "minutes": "720"} | wrong
+    page = send_form(client, "/schedule/pause", page="/schedule", **typed).text
+    assert re.findall(r'name="(\w+)"[^>]*aria-invalid="true" aria-desc', page) == [field]
+    assert f'aria-describedby="{field}-problem"' in page
+    assert f'id="{field}-problem">{says}' in page
+    for name in {"reason", "author"} - {field}:
+        assert f'value="{escape(typed[name])}"' in page
+    assert ('<option value="720" selected>' in page) == (field != "minutes")
+
+
+@pytest.mark.parametrize("minutes", ["-5", "soon", "99999999"])
+def test_a_snooze_that_makes_no_sense_is_refused_beside_its_field(
+    app: Flask, client: FlaskClient, minutes: str
+) -> None:
+    address = f"/alerts/{add_alert(app, 'Stable')}/snooze"
+    refused = send_form(client, address, page="/alerts", minutes=minutes, reason="kept & known")
+    assert refused.status_code == 422
+    assert 'aria-describedby="minutes-problem"' in refused.text
+    assert '<details class="snooze" open>' in refused.text
+    assert 'value="kept &amp; known"' in refused.text
+
+
 @pytest.mark.parametrize("action", ["/schedule/pause", "/schedule/resume", "/alerts/test"])
 def test_nothing_changes_without_the_forms_token(client: FlaskClient, action: str) -> None:
     assert client.post(action, data={"reason": "x"}).status_code == 403
@@ -225,9 +261,9 @@ def test_an_alert_is_snoozed_and_told_of_again(app: Flask, client: FlaskClient) 
     snoozed = client.get("/alerts").text
     send_form(client, address, page="/alerts", minutes="0")
     assert "Sta&lt;script&gt;ble" in before
-    assert "quiet until" in snoozed
-    assert "quieted by <bdi>dashboard</bdi>: <bdi>known</bdi>" in snoozed
-    assert "quiet until" not in client.get("/alerts").text
+    assert "snoozed until" in snoozed
+    assert "snoozed by <bdi>dashboard</bdi>: <bdi>known</bdi>" in snoozed
+    assert "snoozed until" not in client.get("/alerts").text
 
 
 @pytest.mark.parametrize("alert_id", ["999", "x", "9" * 30])

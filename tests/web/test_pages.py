@@ -18,6 +18,16 @@ MOST_QUERIES = 5
 NOBODY = "00000000-0000-0000-0000-000000000000"
 PAGES = ("/", "/runs", "/runs/{run_id}", "/markets", "/markets/BTC-USD", "/markets/SPX")
 
+REJECTED_OF_TWO_REASONS = """
+    INSERT INTO rejected_row (run_id, provider, kind, symbol, reason, detail, raw)
+    SELECT :run_id, 'mock', 'candle', 'SPX', CASE WHEN n > 150 THEN 'late' ELSE 'odd' END, '',
+           n::text FROM generate_series(1, 152) n
+"""
+COUNTED = """
+    UPDATE ingestion_run SET rejected = 152, rejected_reasons = '{"late": 2, "odd": 150}'
+    WHERE id = :run_id
+"""
+
 
 @dataclass(frozen=True)
 class Deck:
@@ -214,6 +224,35 @@ def test_a_rejected_row_is_shown_whole_and_harmless(app: Flask, client: FlaskCli
     assert "price not positive" in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" + "x" * 5000 in html
     assert "<script>alert" not in html
+
+
+def test_rejected_rows_of_a_run_are_counted_and_shown_by_reason(
+    app: Flask, client: FlaskClient
+) -> None:
+    run_id = finish_run(app, client)
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(text(REJECTED_OF_TWO_REASONS), {"run_id": run_id})
+        connection.execute(text(COUNTED), {"run_id": run_id})
+    page = client.get(f"/runs/{run_id}").text
+    late = client.get(f"/runs/{run_id}?reason=late&level=warning").text
+    unknown = client.get(f"/runs/{run_id}?reason=unknown").text
+    assert '<bdi>odd</bdi> <span class="chip-count">150</span>' in page
+    assert 'rel="next">More</a>' in page
+    assert re.findall(r'<pre class="raw" tabindex="0">(\d+)</pre>', late) == ["151", "152"]
+    assert f"/runs/{run_id}?level=warning#run-rejected" in late
+    assert "No row was rejected for this reason." in unknown
+    wrong = [client.get(f"/runs/{run_id}?{words}") for words in ("reason=a%09b", "after=x")]
+    assert [answer.status_code for answer in wrong] == [422, 422]
+
+
+def test_rejected_rows_that_were_pruned_leave_their_counts(app: Flask, client: FlaskClient) -> None:
+    run_id = finish_run(app, client)
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(text(COUNTED), {"run_id": run_id})
+    page = client.get(f"/runs/{run_id}").text
+    assert "The rows themselves are gone" in page
+    assert ">150</span>" in page
+    assert "Download as CSV" not in page
 
 
 def test_a_market_whose_row_was_set_aside_is_retried_with_those_not_served(

@@ -4,7 +4,8 @@ import logging
 
 import pytest
 
-from app.metrics import HTTP_REQUESTS, process_samples
+from app.metrics import HTTP_REQUESTS
+from app.metrics_counting import process_samples
 from tests.web.small_app import AppFactory
 
 

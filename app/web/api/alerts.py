@@ -7,15 +7,17 @@ from pydantic import Field
 from app.alerts.changes import AlertState
 from app.alerts.rules import Severity
 from app.extensions import db
-from app.services.alert_views import DeliveryDetail
-from app.services.alert_watch import load_rules
-from app.services.alerts import (
-    load_alerts,
+from app.services.alert_deliveries import (
     load_deliveries,
     load_delivery,
     load_receiver,
     replay_deliveries,
     send_test,
+)
+from app.services.alert_views import DeliveryDetail
+from app.services.alert_watch import load_rules
+from app.services.alerts import (
+    load_alerts,
     snooze_alert,
 )
 from app.web.api.paging import PageQuery, Words

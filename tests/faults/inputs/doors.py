@@ -35,12 +35,12 @@ QUERIES = (
 CRON = (
     ("* * * *", "it has 4 fields instead of 5"),
     ("0 * * * * *", "it has 6 fields instead of 5"),
-    ("60 * * * *", "bad minute"),
-    ("*/0 * * * *", "bad minute"),
+    ("60 * * * *", "'60' is not a valid minute"),
+    ("*/0 * * * *", "'*/0' is not a valid minute"),
     ("*/99 * * * *", "longer than the minute field"),
     ("0 0 31 2 *", "for a date that exists"),
-    ("５ * * * *", "not plain ASCII"),
-    ("* * * * *;x", "bad day-of-week"),
+    ("５ * * * *", "not printable ASCII"),
+    ("* * * * *;x", "'*;x' is not a valid weekday"),
 )
 ENVIRONMENT = (
     ("PORT", "abc"),
