@@ -37,18 +37,6 @@ _DELIVERY = """
            d.last_error AS error
     FROM alert_delivery d
 """
-# A delivery that failed is tried again for hours; without an error none of its tries has ended yet.
-_UNSENT = """
-    SELECT count(*) FILTER (WHERE status = 'waiting' AND last_error = '') AS waiting,
-           count(*) FILTER (WHERE status = 'waiting' AND last_error <> '') AS retrying,
-           count(*) FILTER (WHERE status = 'dead') AS dead
-    FROM alert_delivery WHERE status <> 'sent' AND kind = 'alert'
-"""
-
-
-def count_unsent(session: AnySession) -> dict[str, int]:
-    """How many messages did not arrive yet: `waiting`, `retrying` after a failure, `dead`."""
-    return dict(session.execute(text(_UNSENT)).mappings().one())
 
 
 def load_deliveries(

@@ -90,15 +90,6 @@ def load_alert(session: AnySession, house: House, alert_id: int) -> AlertView:
     return _alert(row)
 
 
-def count_open_alerts(session: AnySession) -> dict[Severity, int]:
-    """How many alerts are firing, by severity; for badges and metrics."""
-    statement = text(
-        "SELECT severity, count(*) AS alerts FROM alert WHERE state = 'firing' GROUP BY severity"
-    )
-    found = {row.severity: row.alerts for row in session.execute(statement)}
-    return {severity: found.get(severity.value, 0) for severity in Severity}
-
-
 def snooze_alert(
     session: AnySession,
     house: House,

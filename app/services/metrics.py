@@ -15,9 +15,8 @@ from app.domain import RunStatus
 from app.metrics import Metric, Sample
 from app.metrics_counting import observe_cache_mode, process_samples
 from app.models.followed import FOLLOWED_AGES
-from app.services.alert_deliveries import count_unsent
+from app.services.alert_counts import load_alert_counts
 from app.services.alert_watch import count_open_breakers
-from app.services.alerts import count_open_alerts
 from app.services.followed import followed_values
 from app.services.house import House
 
@@ -26,19 +25,22 @@ MOST_MARKETS = 1000
 STAGE_RUNS = 100
 # Runs do not overlap: the one that started last has finished last.
 _LAST = """
-    SELECT duration_ms, markets_ingested,
+    SELECT r.duration_ms, r.markets_ingested,
            (SELECT extract(epoch FROM max(r.finished_at))
             FROM (VALUES ('succeeded'), ('partial')) good (status) CROSS JOIN LATERAL (
                 SELECT finished_at FROM ingestion_run
                 WHERE status = good.status ORDER BY started_at DESC LIMIT 1
-            ) r) AS succeeded_at
-    FROM ingestion_run WHERE status <> 'running' ORDER BY started_at DESC LIMIT 1
-"""
-_STAGE_DURATIONS = """
-    SELECT DISTINCT ON (s.name) s.name, s.duration_ms
-    FROM (SELECT id FROM ingestion_run ORDER BY started_at DESC LIMIT :runs) r
-    JOIN run_stage s ON s.run_id = r.id
-    WHERE s.status <> 'running' ORDER BY s.name, s.started_at DESC
+            ) r) AS succeeded_at,
+           (SELECT jsonb_object_agg(name, duration_ms)
+            FROM (SELECT DISTINCT ON (s.name) s.name, s.duration_ms
+                  FROM (SELECT id FROM ingestion_run ORDER BY started_at DESC LIMIT :runs) r
+                  JOIN run_stage s ON s.run_id = r.id
+                  WHERE s.status <> 'running' ORDER BY s.name, s.started_at DESC
+            ) stages) AS stage_durations
+    FROM (SELECT) now LEFT JOIN LATERAL (
+        SELECT duration_ms, markets_ingested FROM ingestion_run
+        WHERE status <> 'running' ORDER BY started_at DESC LIMIT 1
+    ) r ON true
 """
 _FRESHNESS = f"""
     WITH {FOLLOWED_AGES}, oldest AS (
@@ -95,21 +97,23 @@ def _observe_cache(house: House) -> None:
 
 
 def load_business(session: AnySession, house: House) -> list[Sample]:
-    """What the tables say, in seven queries, however many runs there were."""
+    """What the tables say, in five queries, however many runs there were."""
     counts = session.execute(text(RUN_COUNTS)).all()
+    last = session.execute(text(_LAST), {"runs": STAGE_RUNS}).one()
+    alerts = load_alert_counts(session)
     return [
         *_run_samples(row for row in counts if row.kind == "run"),
-        *_last_run(session),
-        *_stage_samples(session, (row for row in counts if row.kind == "stage")),
+        *_last_run(last),
+        *_stage_samples(last, (row for row in counts if row.kind == "stage")),
         *(_rejected_sample(row) for row in counts if row.kind == "rejected_row"),
         *_freshness(session, house),
         *(
             Sample(metrics.ALERTS_OPEN, count, {"severity": severity})
-            for severity, count in count_open_alerts(session).items()
+            for severity, count in alerts.firing.items()
         ),
         *(
             Sample(metrics.ALERT_DELIVERIES, count, {"status": status})
-            for status, count in count_unsent(session).items()
+            for status, count in alerts.unsent.items()
         ),
         *(
             Sample(metrics.PROVIDER_BREAKER_OPEN, count, {"provider": provider})
@@ -134,31 +138,29 @@ def _run_samples(rows: Iterable[Row[Any]]) -> Iterator[Sample]:
     yield Sample(metrics.INGESTION_ACTIVE, active)
 
 
-def _last_run(session: AnySession) -> Iterator[Sample]:
-    row = session.execute(text(_LAST)).first()
-    if row is None:
+def _last_run(last: Row[Any]) -> Iterator[Sample]:
+    if last.markets_ingested is None:
         return
-    yield Sample(metrics.INGESTION_DURATION_MS, row.duration_ms or 0)
-    yield Sample(metrics.INGESTION_DURATION_SECONDS, (row.duration_ms or 0) / 1000)
-    yield Sample(metrics.INGESTION_MARKETS, row.markets_ingested)
-    if row.succeeded_at is not None:
-        yield Sample(metrics.INGESTION_LAST_SUCCESS, float(row.succeeded_at))
+    yield Sample(metrics.INGESTION_DURATION_MS, last.duration_ms or 0)
+    yield Sample(metrics.INGESTION_DURATION_SECONDS, (last.duration_ms or 0) / 1000)
+    yield Sample(metrics.INGESTION_MARKETS, last.markets_ingested)
+    if last.succeeded_at is not None:
+        yield Sample(metrics.INGESTION_LAST_SUCCESS, float(last.succeeded_at))
 
 
-def _stage_samples(session: AnySession, rows: Iterable[Row[Any]]) -> Iterator[Sample]:
+def _stage_samples(last: Row[Any], rows: Iterable[Row[Any]]) -> Iterator[Sample]:
     counted: dict[str, Metric] = {
         "fetched": metrics.INGESTION_ROWS_FETCHED,
         "inserted": metrics.INGESTION_ROWS_INSERTED,
         "updated": metrics.INGESTION_ROWS_UPDATED,
         "unchanged": metrics.INGESTION_ROWS_UNCHANGED,
     }
-    found = session.execute(text(_STAGE_DURATIONS), {"runs": STAGE_RUNS})
-    durations = {row.name: row.duration_ms or 0 for row in found}
+    durations: dict[str, int | None] = last.stage_durations or {}
     for row in rows:
         stage = {"stage": row.labels["name"]}
         for column, metric in counted.items():
             yield Sample(metric, getattr(row, column), stage)
-        seconds = durations.get(row.labels["name"], 0) / 1000
+        seconds = (durations.get(row.labels["name"]) or 0) / 1000
         yield Sample(metrics.INGESTION_STAGE_DURATION_SECONDS, seconds, stage)
 
 

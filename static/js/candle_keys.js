@@ -57,7 +57,7 @@ const WITH_SHIFT = {
 
 export const labelOf = ({ market, granularity }) =>
   `Chart of ${granularity} candles of ${market}. Arrow keys move along it, with Shift from candle to candle. ` +
-  "Plus and minus zoom, Home and End go to the oldest and to the newest.";
+  "Plus and minus zoom, Home and End go to the oldest and to the newest that are loaded.";
 
 export function listenToKeys(plot, chart) {
   plot.addEventListener("keydown", (event) => {

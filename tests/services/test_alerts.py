@@ -18,6 +18,7 @@ from app.extensions import db
 from app.providers import http
 from app.providers.http import BreakerState
 from app.services import alert_watch
+from app.services.alert_counts import load_alert_counts
 from app.services.alert_deliveries import (
     load_deliveries,
     load_delivery,
@@ -27,7 +28,6 @@ from app.services.alert_deliveries import (
 )
 from app.services.alert_watch import judge_alerts, load_rules, observe, watch_alerts
 from app.services.alerts import (
-    count_open_alerts,
     load_alert,
     load_alerts,
     load_open_alerts,
@@ -114,7 +114,7 @@ def test_the_worst_comes_first_and_pending_last(house: House, clock: ManualClock
         ("run_partial", "firing"),
         ("no_success", "pending"),
     ]
-    assert count_open_alerts(db.session)[Severity.CRITICAL] == 1
+    assert load_alert_counts(db.session).firing[Severity.CRITICAL] == 1
 
 
 def test_history_is_newest_first_page_by_page_and_by_filter(
