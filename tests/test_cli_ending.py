@@ -30,6 +30,11 @@ def engine(database_url: str) -> Iterator[Engine]:
     made.dispose()
 
 
+def _hear_hang_ups() -> None:
+    """In the child: undo what a suite that was itself started with `nohup` hands down."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @contextmanager
 def command(
     name: str, database_url: str, folder: Path, *, seconds: float, is_hang_up_ignored: bool = False
@@ -47,7 +52,15 @@ def command(
     if is_hang_up_ignored:
         line = ["nohup", *line]
     pipe = subprocess.PIPE
-    with subprocess.Popen(line, cwd=ROOT, env=variables, stdout=pipe, stderr=pipe, text=True) as it:
+    with subprocess.Popen(
+        line,
+        cwd=ROOT,
+        env=variables,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        preexec_fn=_hear_hang_ups,
+    ) as it:
         try:
             yield it
         finally:
