@@ -30,9 +30,10 @@ def engine(database_url: str) -> Iterator[Engine]:
     made.dispose()
 
 
-def _hear_hang_ups() -> None:
-    """In the child: undo what a suite that was itself started with `nohup` hands down."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def _hear_signals() -> None:
+    """In the child: undo what a suite that was itself started with `nohup` or `&` hands down."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
@@ -59,7 +60,7 @@ def command(
         stdout=pipe,
         stderr=pipe,
         text=True,
-        preexec_fn=_hear_hang_ups,
+        preexec_fn=_hear_signals,
     ) as it:
         try:
             yield it
