@@ -90,7 +90,7 @@ $(VENV_PYTHON):
 		--require-hashes --requirement $<
 	@touch $@
 
-static/vendor/.checked: package-lock.json static/vendor/manifest.json requirements-node.lock \
+static/vendor/.checked: package-lock.json app/assets.json requirements-node.lock \
 		app/assets.py | $(VENV_PYTHON)
 	@echo 'Fetching the browser libraries'
 	@$(VENV_PYTHON) -P app/assets.py

@@ -1,6 +1,6 @@
 """The work of `make assets`: brings the pinned browser libraries to static/vendor and checks them.
 
-`static/vendor/manifest.json` names every file, where it comes from in node_modules and its SHA-384.
+`app/assets.json` names every file, where it comes from in node_modules and its SHA-384.
 After a change of versions in package.json, `python -P app/assets.py accept` takes over what npm
 delivers as the new truth, to be read and committed. It runs before the app can, so it imports
 nothing of it.
@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 VENDOR = ROOT / "static" / "vendor"
-MANIFEST = VENDOR / "manifest.json"
+MANIFEST = Path(__file__).with_suffix(".json")
 NODE_LOCK = ROOT / "requirements-node.lock"
 NPM_SECONDS = 300
 
