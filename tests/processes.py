@@ -7,8 +7,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
 import urllib3
@@ -17,6 +18,18 @@ from app.paths import ROOT
 
 START_SECONDS = 60
 PAUSE = threading.Event()
+PORTS, PORTS_EACH = range(20_000, 32_000), 1_000
+
+
+def _own_ports() -> Iterator[int]:
+    """This worker's ports round and round, from where the process id says."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = worker % (len(PORTS) // PORTS_EACH) * PORTS_EACH
+    part, start = PORTS[first : first + PORTS_EACH], os.getpid() % PORTS_EACH
+    return cycle([*part[start:], *part[:start]])
+
+
+_ports = _own_ports()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +53,20 @@ class WebProcess:
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port nobody listens on, and nobody else is given before it is used.
+
+    From below the ports that systems hand out for 0 and for outgoing connections (Linux: 32768 on,
+    others: 49152), in another part for each worker of pytest-xdist, and none again for 1,000 times.
+    """
+    for port in islice(_ports, PORTS_EACH):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port is left")
 
 
 @contextmanager
@@ -84,9 +107,8 @@ def _await_answer(web: WebProcess) -> None:
     for _ in range(START_SECONDS * 10):
         if web.master.poll() is not None:
             raise AssertionError(f"the web process ended:\n{web.log.read_text()[-3000:]}")
-        try:
+        with suppress(urllib3.exceptions.HTTPError):
             if pool.request("GET", f"{web.url}/healthz").status == 200:
                 return
-        except urllib3.exceptions.HTTPError:
-            PAUSE.wait(0.1)
+        PAUSE.wait(0.1)
     raise AssertionError(f"the web process did not answer:\n{web.log.read_text()[-3000:]}")
