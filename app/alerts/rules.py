@@ -93,7 +93,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
                 "Market stale",
                 "The newest observation of a followed market is older than two intervals.",
                 "{subject} is fresh again",
-                "See on its page whether the provider still lists it, and refresh it from there.",
+                "See on its page whether the provider still lists it, and ingest it from there.",
                 wait=timedelta(minutes=2),
             ),
             Rule(
