@@ -55,6 +55,24 @@ def test_focus_stays_on_the_column_that_was_sorted_by(page: Page) -> None:
         expect(page.locator("#sort-price")).to_be_focused()
 
 
+def test_heading_that_has_just_come_answers_the_next_key_at_once(page: Page) -> None:
+    """A heading pressed right after the swap must sort in place, not load the page anew."""
+    page.goto("/")
+    page.evaluate(
+        """() => {
+          window.isSamePage = true;
+          document.addEventListener("htmx:afterSwap", () => setTimeout(
+            () => document.querySelector("#sort-price").click()), { once: true });
+        }"""
+    )
+    page.locator("#sort-price").focus()
+    page.keyboard.press("Enter")
+    heading = page.locator("th", has=page.locator("#sort-price"))
+    expect(heading).to_have_attribute("aria-sort", "ascending")
+    assert page.evaluate("window.isSamePage === true")
+    expect(page.locator("#sort-price")).to_be_focused()
+
+
 def test_run_is_started_and_followed_without_a_pointer(page: Page, site: WebProcess) -> None:
     page.goto("/")
     page.locator("#ingest-now").focus()
